@@ -73,8 +73,9 @@ pool::pool(depot& from, pool_id number) : depot_(from), id_(number), previous_(s
 }
 
 pool::~pool() {
-  while (!dirty_.empty()) flush(dirty_.back());
-  while (!resign()) turn();
+  // What comes home may send other things home to others, so both ends are emptied before the number is given up.
+  do turn();
+  while (!dirty_.empty() || !resign());
   spill_all();
   depot_.leave(*this);
   while (free_segments_ != nullptr) {
