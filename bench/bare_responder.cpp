@@ -1,14 +1,18 @@
-// The yardstick: about the least that a server on io_uring can do. One thread; multishot accept and multishot receive into one
-// ring of provided buffers; it counts "\r\n\r\n" and sends a fixed answer once for each, all that are owed in one send. It parses
-// nothing, has no timers and no limits. A server that also does its work cannot be expected to need less.
+// The yardstick: about the least that a server on io_uring can do. One thread; multishot accept and multishot
+// receive into one ring of provided buffers; it counts "\r\n\r\n" and sends a fixed answer once for each, all
+// that are owed in one send. It parses nothing, has no timers and no limits. A server that also does its work
+// cannot be expected to need less.
 //
-// It is honest where a shortcut would flatter it: a head may come in pieces, one send is in flight a connection and the next one
-// starts when that has completed, so a client that does not read is not sent to for ever.
+// It is honest where a shortcut would flatter it: a head may come in pieces, one send is in flight a
+// connection and the next one starts when that has completed, so a client that does not read is not sent to
+// for ever.
 //
-// With --close it answers one head and closes: one receive, and a send linked to the close. IORING_OP_SHUTDOWN is not used: the
-// kernel hands it to a worker thread (io_uring/net.c sets REQ_F_FORCE_ASYNC), which costs more than all the rest, and the worker
-// looks the descriptor up when it runs, by which time the number may be another connection's.
+// With --close it answers one head and closes: one receive, and a send linked to the close.
+// IORING_OP_SHUTDOWN is not used: the kernel hands it to a worker thread (io_uring/net.c sets
+// REQ_F_FORCE_ASYNC), which costs more than all the rest, and the worker looks the descriptor up when it
+// runs, by which time the number may be another connection's.
 
+#include <CLI/CLI.hpp>
 #include <arpa/inet.h>
 #include <liburing.h>
 #include <netinet/in.h>
@@ -16,7 +20,6 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -49,7 +52,9 @@ constexpr std::string_view padding_name = "X-Padding: ";
 std::string make_answer(const options& how) {
   std::string body(how.body_bytes, 'x');
   if (body.size() == greeting.size()) body = greeting;
-  std::string head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(body.size()) + "\r\n";
+  std::string head =
+      "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: " + std::to_string(body.size()) +
+      "\r\n";
   if (how.close) head += "Connection: close\r\n";
   const std::size_t least = head.size() + 2 + body.size();
   const std::size_t padding_least = padding_name.size() + 2;
@@ -64,7 +69,7 @@ std::string make_answer(const options& how) {
 class answers {
  public:
   explicit answers(const options& how) {
-    constexpr std::size_t at_once_max = 64;           // more than anyone pipelines
+    constexpr std::size_t at_once_max = 64;               // more than anyone pipelines
     constexpr std::size_t bytes_at_once_max = 64 * 1024;  // but a large body is sent alone
     const std::string one = make_answer(how);
     one_bytes_ = one.size();
@@ -72,7 +77,9 @@ class answers {
     for (std::size_t i = 0; i < at_once_; ++i) bytes_ += one;
   }
 
-  std::string_view first(std::size_t owed) const { return {bytes_.data(), std::min(owed, at_once_) * one_bytes_}; }
+  std::string_view first(std::size_t owed) const {
+    return {bytes_.data(), std::min(owed, at_once_) * one_bytes_};
+  }
   std::size_t count(std::size_t bytes) const { return bytes / one_bytes_; }
 
  private:
@@ -89,7 +96,9 @@ constexpr std::string_view head_end = "\r\n\r\n";
 std::uint32_t count_heads(std::string_view bytes, std::uint8_t& matched) {
   std::uint32_t heads = 0;
   const auto step = [&](char letter) {
-    matched = letter == head_end[matched] ? static_cast<std::uint8_t>(matched + 1) : letter == head_end[0] ? 1 : 0;
+    matched = letter == head_end[matched] ? static_cast<std::uint8_t>(matched + 1)
+              : letter == head_end[0]     ? 1
+                                          : 0;
     if (matched == head_end.size()) matched = 0, ++heads;
   };
   while (matched != 0 && !bytes.empty()) {
@@ -98,9 +107,11 @@ std::uint32_t count_heads(std::string_view bytes, std::uint8_t& matched) {
   }
   while (const void* found = ::memmem(bytes.data(), bytes.size(), head_end.data(), head_end.size())) {
     ++heads;
-    bytes.remove_prefix(static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data()) + head_end.size());
+    bytes.remove_prefix(static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data()) +
+                        head_end.size());
   }
-  for (char letter : bytes.substr(bytes.size() - std::min<std::size_t>(bytes.size(), head_end.size() - 1))) step(letter);
+  for (char letter : bytes.substr(bytes.size() - std::min<std::size_t>(bytes.size(), head_end.size() - 1)))
+    step(letter);
   return heads;
 }
 
@@ -126,11 +137,11 @@ class responder {
   enum class operation : std::uint8_t { accept, receive, send, close };
 
   struct connection {
-    std::uint32_t owed = 0;     // answers not sent yet
-    std::uint8_t matched = 0;   // of "\r\n\r\n"
+    std::uint32_t owed = 0;    // answers not sent yet
+    std::uint8_t matched = 0;  // of "\r\n\r\n"
     bool sending = false;
     bool receiving = false;
-    bool broken = false;        // closed as soon as neither is under way
+    bool broken = false;  // closed as soon as neither is under way
   };
 
   static constexpr std::size_t connections_max = 65536;
@@ -143,8 +154,8 @@ class responder {
 
   void set_up_ring() {
     io_uring_params parameters{};
-    // one thread submits (6.0), completions wait for its enter (6.1), no interrupt for them (5.19), all submissions are tried even
-    // if one is refused (5.18)
+    // one thread submits (6.0), completions wait for its enter (6.1), no interrupt for them (5.19), all
+    // submissions are tried even if one is refused (5.18)
     parameters.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_COOP_TASKRUN |
                        IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;
     parameters.cq_entries = completions_max;
@@ -206,20 +217,25 @@ class responder {
 
   void tag(io_uring_sqe* entry, operation what, unsigned index) const {
     io_uring_sqe_set_data64(entry, std::uint64_t{index} << 8 | static_cast<std::uint8_t>(what));
-    if (how_.direct && what != operation::accept && what != operation::close) entry->flags |= IOSQE_FIXED_FILE;
+    if (how_.direct && what != operation::accept && what != operation::close)
+      entry->flags |= IOSQE_FIXED_FILE;
   }
 
   void prepare_accept() {
     io_uring_sqe* entry = submission();
-    if (how_.direct) io_uring_prep_multishot_accept_direct(entry, listener_, nullptr, nullptr, 0);
-    else io_uring_prep_multishot_accept(entry, listener_, nullptr, nullptr, SOCK_CLOEXEC);
+    if (how_.direct)
+      io_uring_prep_multishot_accept_direct(entry, listener_, nullptr, nullptr, 0);
+    else
+      io_uring_prep_multishot_accept(entry, listener_, nullptr, nullptr, SOCK_CLOEXEC);
     tag(entry, operation::accept, 0);
   }
 
   void prepare_receive(unsigned index) {
     io_uring_sqe* entry = submission();
-    if (how_.close) io_uring_prep_recv(entry, static_cast<int>(index), nullptr, 0, 0);
-    else io_uring_prep_recv_multishot(entry, static_cast<int>(index), nullptr, 0, 0);
+    if (how_.close)
+      io_uring_prep_recv(entry, static_cast<int>(index), nullptr, 0, 0);
+    else
+      io_uring_prep_recv_multishot(entry, static_cast<int>(index), nullptr, 0, 0);
     entry->flags |= IOSQE_BUFFER_SELECT;
     entry->buf_group = buffer_group;
     tag(entry, operation::receive, index);
@@ -230,7 +246,8 @@ class responder {
     connection& one = connections_[index];
     const std::string_view bytes = answers_.first(one.owed);
     io_uring_sqe* entry = submission();
-    io_uring_prep_send(entry, static_cast<int>(index), bytes.data(), bytes.size(), MSG_WAITALL | MSG_NOSIGNAL);
+    io_uring_prep_send(entry, static_cast<int>(index), bytes.data(), bytes.size(),
+                       MSG_WAITALL | MSG_NOSIGNAL);
     tag(entry, operation::send, index);
     one.owed -= static_cast<std::uint32_t>(answers_.count(bytes.size()));
     one.sending = true;
@@ -248,8 +265,10 @@ class responder {
 
   void prepare_close(unsigned index) {
     io_uring_sqe* entry = submission();
-    if (how_.direct) io_uring_prep_close_direct(entry, index);
-    else io_uring_prep_close(entry, static_cast<int>(index));
+    if (how_.direct)
+      io_uring_prep_close_direct(entry, index);
+    else
+      io_uring_prep_close(entry, static_cast<int>(index));
     tag(entry, operation::close, index);
     entry->flags |= IOSQE_CQE_SKIP_SUCCESS;
   }
@@ -271,10 +290,14 @@ class responder {
   void handle(const io_uring_cqe& completion) {
     const auto index = static_cast<unsigned>(completion.user_data >> 8);
     switch (static_cast<operation>(completion.user_data & 0xff)) {
-      case operation::accept: return accepted(completion);
-      case operation::receive: return received(completion, index);
-      case operation::send: return sent(completion, index);
-      case operation::close:  // only a failure gets here: the send before it failed, so closing is still to be done
+      case operation::accept:
+        return accepted(completion);
+      case operation::receive:
+        return received(completion, index);
+      case operation::send:
+        return sent(completion, index);
+      case operation::close:  // only a failure gets here: the send before it failed, so closing is still to
+                              // be done
         if (completion.res == -ECANCELED) prepare_close(index);
         return;
     }
@@ -293,7 +316,9 @@ class responder {
     one.receiving = (completion.flags & IORING_CQE_F_MORE) != 0;
     if (completion.res > 0) {
       const unsigned buffer = completion.flags >> IORING_CQE_BUFFER_SHIFT;
-      one.owed += count_heads({buffer_memory_ + std::size_t{buffer} * buffer_bytes, static_cast<std::size_t>(completion.res)}, one.matched);
+      one.owed += count_heads(
+          {buffer_memory_ + std::size_t{buffer} * buffer_bytes, static_cast<std::size_t>(completion.res)},
+          one.matched);
       give_back(buffer);
       if (one.owed != 0 && !one.sending && !one.broken) prepare_send(index);
       if (how_.close && one.sending) return;  // the close follows the send
@@ -316,7 +341,8 @@ class responder {
 
   void give_back(unsigned buffer) {
     io_uring_buf_ring_add(buffer_ring_, buffer_memory_ + std::size_t{buffer} * buffer_bytes, buffer_bytes,
-                          static_cast<unsigned short>(buffer), io_uring_buf_ring_mask(buffers), static_cast<int>(unpublished_++));
+                          static_cast<unsigned short>(buffer), io_uring_buf_ring_mask(buffers),
+                          static_cast<int>(unpublished_++));
   }
 
   void publish_buffers() {
@@ -341,7 +367,8 @@ int main(int argc, char** argv) {
   options how;
   app.add_option("--port", how.port, "port on 127.0.0.1 (0: any free one)");
   app.add_option("--body-bytes", how.body_bytes, "length of the answer's body")->capture_default_str();
-  app.add_option("--answer-bytes", how.answer_bytes, "length of the whole answer, filled up with a header, to match another server's");
+  app.add_option("--answer-bytes", how.answer_bytes,
+                 "length of the whole answer, filled up with a header, to match another server's");
   app.add_flag("--close", how.close, "answer once, with Connection: close, and close");
   app.add_flag("--direct", how.direct, "use direct descriptors instead of a place in the process's table");
   CLI11_PARSE(app, argc, argv);

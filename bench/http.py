@@ -220,7 +220,7 @@ class Field:
         self.names = []
 
     def enter(self):
-        here = Path(__file__).resolve().parent
+        here = Path(__file__).absolute().parent  # build/release/bench/http is a link to this file
         wanted = self.options.servers.split(",")
         paths = {"catenet": here.parent / "examples/http_server", "bare": here / "bare_responder",
                  "nginx": Path(shutil.which(self.options.nginx) or self.options.nginx)}

@@ -1,5 +1,8 @@
-// Blocking client sockets to 127.0.0.1 and just enough HTTP to see that a server answered. Never dials anything else.
+// Blocking client sockets to 127.0.0.1 and just enough HTTP to see that a server answered. Never dials
+// anything else.
 #pragma once
+
+#include "child.hpp"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -10,12 +13,10 @@
 #include <string>
 #include <string_view>
 
-#include "child.hpp"
-
 namespace catenet::bench {
 
 struct connect_options {
-  int source = 1;             // last number of the source address 127.0.0.x; each has its own range of ports
+  int source = 1;  // last number of the source address 127.0.0.x; each has its own range of ports
   int receive_buffer_bytes = 0;  // 0: the system's default
 };
 
@@ -27,10 +28,12 @@ inline sockaddr_in loopback_address(int last, int port) {
   return address;
 }
 
-/// Connects; a read or write that takes 10 s fails. close() resets the connection, so that no port lingers in TIME_WAIT.
+/// Connects; a read or write that takes 10 s fails. close() resets the connection, so that no port lingers in
+/// TIME_WAIT.
 inline int connect_loopback(int port, connect_options how = {}) {
   const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (fd < 0) fail("making a socket", "the limit of open files (ulimit -Hn) is per process: use fewer connections");
+  if (fd < 0)
+    fail("making a socket", "the limit of open files (ulimit -Hn) is per process: use fewer connections");
   const int on = 1;
   const linger reset{.l_onoff = 1, .l_linger = 0};
   const timeval patience{.tv_sec = 10, .tv_usec = 0};
@@ -46,7 +49,8 @@ inline int connect_loopback(int port, connect_options how = {}) {
   if (::bind(fd, reinterpret_cast<const sockaddr*>(&from), sizeof from) != 0)
     fail("binding to source address 127.0.0." + std::to_string(how.source));
   if (::connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) != 0)
-    fail("connecting to 127.0.0.1:" + std::to_string(port), "is the server running, and has it descriptors left?");
+    fail("connecting to 127.0.0.1:" + std::to_string(port),
+         "is the server running, and has it descriptors left?");
   return fd;
 }
 
@@ -74,7 +78,8 @@ inline std::string read_answer(int fd) {
       continue;
     }
     std::string head = answer.substr(0, head_end + 2);
-    for (char& letter : head) letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter + 32) : letter;
+    for (char& letter : head)
+      letter = letter >= 'A' && letter <= 'Z' ? static_cast<char>(letter + 32) : letter;
     const auto length = head.find("\r\ncontent-length:");
     wanted = head_end + 4 + (length == std::string::npos ? 0 : std::stoul(head.substr(length + 17)));
   }
@@ -85,7 +90,8 @@ inline std::string read_answer(int fd) {
 inline void expect_status(int fd, std::string_view status) {
   const std::string answer = read_answer(fd);
   if (answer.size() < 12 || answer.compare(9, 3, status) != 0)
-    throw std::runtime_error("expected status " + std::string(status) + ", the server answered: " + answer.substr(0, 200));
+    throw std::runtime_error("expected status " + std::string(status) +
+                             ", the server answered: " + answer.substr(0, 200));
 }
 
 /// Body of GET path, or nothing unless the server answers 200.

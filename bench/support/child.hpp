@@ -1,5 +1,6 @@
-// Child processes of a measuring program: a server that is started, pinned to a core and stopped again, and a forked function.
-// Children get SIGTERM when their parent dies, so nothing is left behind by a measurement that was interrupted.
+// Child processes of a measuring program: a server that is started, pinned to a core and stopped again, and a
+// forked function. Children get SIGTERM when their parent dies, so nothing is left behind by a measurement
+// that was interrupted.
 #pragma once
 
 #include <fcntl.h>
@@ -32,12 +33,14 @@ namespace catenet::bench {
                            (advice.empty() ? "" : "; " + advice));
 }
 
-/// Keeps the calling thread, and children it starts later, on one core; does nothing where that core does not exist.
+/// Keeps the calling thread, and children it starts later, on one core; does nothing where that core does not
+/// exist.
 inline void pin_to(int core) {
   cpu_set_t cores;
   CPU_ZERO(&cores);
   CPU_SET(core, &cores);
-  if (core < static_cast<int>(std::thread::hardware_concurrency())) ::sched_setaffinity(0, sizeof cores, &cores);
+  if (core < static_cast<int>(std::thread::hardware_concurrency()))
+    ::sched_setaffinity(0, sizeof cores, &cores);
 }
 
 /// As many descriptors as the hard limit allows; inherited by children. Returns that limit.
@@ -118,13 +121,14 @@ inline int port_in(const std::string& output) {
   for (auto at = output.find(before); at != std::string::npos; at = output.find(before, at + 1)) {
     const auto first = at + before.size();
     const auto end = output.find_first_not_of("0123456789", first);
-    if (end != std::string::npos && end > first && output.substr(first, end - first) != "0") return std::stoi(output.substr(first));
+    if (end != std::string::npos && end > first && output.substr(first, end - first) != "0")
+      return std::stoi(output.substr(first));
   }
   return 0;
 }
 
-/// Starts argv on `core` and waits until it has printed its port. Its output goes to memory: a pipe that nobody reads would
-/// stop a server that logs much.
+/// Starts argv on `core` and waits until it has printed its port. Its output goes to memory: a pipe that
+/// nobody reads would stop a server that logs much.
 inline server start_server(const std::vector<std::string>& argv, int core) {
   using namespace std::chrono_literals;
   const int output = ::memfd_create("output of the server", MFD_CLOEXEC);
@@ -153,7 +157,8 @@ inline server start_server(const std::vector<std::string>& argv, int core) {
     std::this_thread::sleep_for(10ms);
   }
   ::close(output);
-  throw std::runtime_error("starting " + argv[0] + " failed: it did not say where it listens; it said:\n" + seen);
+  throw std::runtime_error("starting " + argv[0] + " failed: it did not say where it listens; it said:\n" +
+                           seen);
 }
 
 }  // namespace catenet::bench
