@@ -1,6 +1,7 @@
 """Installs the build into a fresh prefix and builds an outside project against it: by find_package and by pkg-config."""
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -52,6 +53,11 @@ class Package(unittest.TestCase):
                     self.assertNotIn(str(self.top), path.read_text())
 
     def check(self, program):
+        # The loader asks the libraries in this order: mimalloc's malloc must not come before the C library's.
+        needed = re.findall(r"\(NEEDED\).*\[(.*?)\.so", run("readelf", "--dynamic", program))
+        if "libmimalloc" in needed:
+            self.assertLess(needed.index("libc"), needed.index("libmimalloc"), needed)
+            self.assertLess(needed.index("libstdc++"), needed.index("libmimalloc"), needed)
         version = next(
             line.split("=", 1)[1]
             for line in (BUILD / "CMakeCache.txt").read_text().splitlines()
