@@ -1,5 +1,5 @@
-// Linking catenet must not replace the allocator of the program that embeds it, although the mimalloc library it links
-// exports malloc and operator new (cmake/catenet_dependencies.cmake says how that is kept out).
+// Linking catenet must not replace the allocator of the program that embeds it, although the mimalloc library
+// it links exports malloc and operator new (cmake/catenet_dependencies.cmake says how that is kept out).
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <mimalloc.h>
