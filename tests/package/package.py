@@ -34,7 +34,7 @@ class Package(unittest.TestCase):
 
     def test_find_package(self):
         build = self.top / "by_cmake"
-        run("cmake", "-S", CONSUMER, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DCMAKE_CXX_COMPILER={CXX}")
+        run("cmake", "-G", "Ninja", "-S", CONSUMER, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DCMAKE_CXX_COMPILER={CXX}")
         run("cmake", "--build", build)
         self.check(build / "consumer")
 
