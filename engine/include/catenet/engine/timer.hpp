@@ -28,7 +28,7 @@ class timer {
   }
 
  protected:
-  ~timer() { stop(); }
+  virtual ~timer() { stop(); }
   [[nodiscard]] std::uint32_t due_ms() const { return due_ms_; }  ///< on the wheel's clock; while armed
 
  private:
