@@ -1,0 +1,147 @@
+// A stream: a connected socket with an outgoing chain. It lives on one core and takes 72 bytes while it is
+// idle.
+//
+//             send(chain) ─▶ queue ─(end of the turn)─▶ flight ─▶ one send to the kernel, whole chain at once
+//                                                        │ at its completion every block goes home
+//   open ─ close() ─▶ finishing ─ all sent ─▶ lingering (FIN sent, input discarded, timer) ─▶ winding down ─▶
+//   gone
+//     └─── abort(), reset by the peer, linger time over ────────────────────────────────────────▶ ┘
+//   winding down: cancel what the kernel still has, wait for every terminal completion, close the descriptor
+//
+// A quiet stream is parked: its receive is ended, a one-shot poll stands in its place, and it holds no block.
+#pragma once
+
+#include <catenet/engine/handle.hpp>
+#include <catenet/engine/timer.hpp>
+#include <catenet/slab/chain.hpp>
+
+#include <cstdint>
+
+namespace catenet {
+
+class core;
+class endpoint;
+class protocol;
+struct completion;
+struct stream_traffic;
+
+/// What became of a send.
+enum class send_result : std::uint8_t {
+  sent,        ///< accepted, and below the high watermark
+  queued,      ///< accepted, but more than the high watermark waits: hold back until protocol::writable()
+  over_limit,  ///< refused, the chain is as it was: more than the limit waits
+  gone,        ///< refused: the stream is closed or closing
+};
+
+class stream final : timer {
+ public:
+  stream() = default;
+
+  /// Queues a chain (memory and file regions); everything queued within one turn of the loop leaves as one
+  /// send.
+  send_result send(chain&& bytes);
+  /// Bytes accepted and not yet taken by the kernel.
+  [[nodiscard]] std::uint64_t unsent() const;
+
+  /// Stops and resumes reading. What the kernel had delivered before the pause took hold is kept and handed
+  /// over at resume().
+  void pause();
+  void resume();
+  [[nodiscard]] bool paused() const { return (flags_ & flag_paused) != 0; }
+
+  /// A hint that `bytes` of one body follow: they may be read into large blocks. A lying hint costs nothing:
+  /// blocks are taken when bytes come. 0 takes it back.
+  void expect(std::uint64_t bytes);
+
+  /// Finishes sending, says FIN, discards what still comes for a while, closes. Further sends are `gone`.
+  void close();
+  /// Ends the connection now, with a reset.
+  void abort();
+  [[nodiscard]] bool closing() const { return (flags_ & (flag_closing | flag_dead)) != 0; }
+
+  /// One deadline a stream: protocol::expired() is called once it passes. Setting a later one costs a store.
+  void set_deadline(std::uint32_t delay_ms);
+  void clear_deadline() { flags_ &= ~flag_deadline; }
+
+  /// Who is told of this stream, and that one's state for it.
+  [[nodiscard]] protocol* owner_protocol() const { return protocol_; }
+  void hand_to(protocol& p, void* session) {
+    protocol_ = &p;
+    session_ = session;
+  }
+  [[nodiscard]] void* session() const { return session_; }
+  void set_session(void* s) { session_ = s; }
+
+  [[nodiscard]] core& home() const;
+  [[nodiscard]] handle id() const;
+  /// Asks the kernel; an empty endpoint when the peer is gone.
+  [[nodiscard]] endpoint peer() const;
+  [[nodiscard]] endpoint local() const;
+  [[nodiscard]] int descriptor() const { return fd_; }
+
+ private:
+  friend class core;
+  friend class stream_table;
+
+  void expire() override;
+
+  // What the core tells it, once a completion or the end of the turn is there.
+  void start(int fd, protocol& p);
+  void on_receive(const completion& c);
+  void on_poll(std::int32_t result);
+  void on_send(std::int32_t result);
+  void on_writable(std::int32_t result);
+  void on_closed();
+  void on_blocks();
+  void flush();
+  void tell_closed();
+
+  void arm();
+  void arm_timer();
+  void wait_parked();
+  void stop_receive();
+  void deliver(chain&& bytes);
+  void end_of_input();
+  void start_send();
+  void send_file();
+  void sent();
+  [[nodiscard]] bool stalled();
+  void begin_linger();
+  void wind_down();
+  void try_finish();
+  stream_traffic& traffic();
+  void release_traffic();
+  void mark_dirty();
+  void clear(std::uint32_t flags) { flags_ &= ~flags; }
+
+  enum : std::uint32_t {
+    flag_paused = 1 << 0,
+    flag_receiving = 1 << 1,   // a receive is with the kernel
+    flag_polling = 1 << 2,     // parked: a poll is with the kernel
+    flag_sending = 1 << 3,     // a send (or a poll for writing) is with the kernel
+    flag_cancelling = 1 << 4,  // the receive or poll was told to end
+    flag_ended = 1 << 5,       // the peer's FIN was seen
+    flag_closing = 1 << 6,     // close() was called
+    flag_lingering = 1 << 7,   // our FIN is out
+    flag_dead = 1 << 8,        // nothing more is told; winding down
+    flag_untold = 1 << 9,      // closed() is still to be called
+    flag_dirty = 1 << 10,      // on the core's list for the end of the turn
+    flag_deadline = 1 << 11,
+    flag_above = 1 << 12,      // above the high watermark: writable() is owed
+    flag_closed_fd = 1 << 13,  // the descriptor's close is with the kernel
+    flag_end_held = 1 << 14,   // FIN came while paused: told after what is held
+    flag_starved = 1 << 15,    // waits for receive blocks
+    flag_large = 1 << 16,      // the receive under way is into a large block
+  };
+
+  std::uint32_t generation_ = 0;  // in the tail padding of timer
+  protocol* protocol_ = nullptr;
+  void* session_ = nullptr;
+  stream_traffic* traffic_ = nullptr;  // only while something is unsent or held back
+  std::int32_t fd_ = -1;
+  std::uint32_t active_ms_ = 0;  // when it was last heard of
+  std::uint32_t deadline_ms_ = 0;
+  std::uint32_t flags_ = 0;
+};
+
+}  // namespace catenet

@@ -1,0 +1,47 @@
+// A block: fixed-size memory of one size class. Its descriptor lies out of line, in a side table of the arena, so
+// that the bytes stay page-exact and a stray write into a body cannot damage the bookkeeping.
+#pragma once
+
+#include <catenet/slab/segment.hpp>
+#include <catenet/slab/size_class.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace catenet {
+
+class account;
+
+/// Where a block is. It is in exactly one state; the legal moves are the table in depot.cpp.
+enum class block_state : std::uint8_t {
+  unborn,  ///< its span is not carved into blocks
+  depot,   ///< in a batch of the central manager
+  cached,  ///< in a pool's cache
+  rented,  ///< somebody holds it: a lease, a view
+  lent,    ///< the kernel has it: it stands in a receive ring, or a send reads it
+};
+
+/// A block's descriptor: one cache line, so two cores never share one by accident.
+/// Invariants: refs = leases + segments that name it; state cached or depot ⇒ refs = 0 and in_flight = 0;
+/// writable ⇒ refs = 1 and in_flight = 0.
+struct alignas(64) block {
+  std::byte* data;            ///< first of capacity() bytes
+  std::uint32_t refs;         ///< counted by the home pool only, without atomics
+  std::uint32_t in_flight;    ///< views that a send which is under way reads
+  std::uint16_t generation;   ///< how often it was rented: tells a stale reference from a live one
+  pool_id home;               ///< the pool that rented it
+  size_class cls;
+  std::uint8_t shift;         ///< log2 of the capacity
+  block_state state;
+  bool own_used;              ///< the built-in segment is in a chain
+  union {
+    account* payer;           ///< while rented: who pays, or null
+    block* link;              ///< while free: the next of its list
+  };
+  segment own;
+
+  [[nodiscard]] std::size_t capacity() const { return std::size_t{1} << shift; }
+};
+static_assert(sizeof(block) == 64, "architecture.md: a descriptor takes at most 64 bytes");
+
+}  // namespace catenet

@@ -1,0 +1,226 @@
+// The pool: a thread's cache of free blocks, and the only place where references are counted.
+//
+//   rent ◀── active list ──▶ return            all plain loads and stores; no atomics, no locks
+//              │  ▲
+//              ▼  │ swap whole lists
+//             spare list ◀── batch ──▶ depot
+//
+// Two lists of at most a batch each: a thread that swings around a batch's edge swaps the lists and never runs to
+// the depot and back for every block.
+//
+// What belongs to another pool and is dropped here goes into the outbox, and from there, a whole list at a time,
+// into the inbox of its home, which settles it at its next turn.
+#pragma once
+
+#include <catenet/slab/block.hpp>
+#include <catenet/slab/counter.hpp>
+#include <catenet/slab/depot.hpp>
+#include <catenet/slab/poison.hpp>
+#include <catenet/slab/segment.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace catenet {
+
+namespace detail {
+segment* allocate_segment();        // from mimalloc; null when memory ran out
+void release_segment(segment* s);   // to mimalloc
+}  // namespace detail
+
+/// A thread's pool. Makes itself the thread's current pool while it lives (the one before it, if any, is current
+/// again afterwards). Used on the thread that made it only. Must not outlive its depot.
+class pool {
+ public:
+  explicit pool(depot& from);
+  ~pool();
+  pool(const pool&) = delete;
+  pool& operator=(const pool&) = delete;
+
+  /// The calling thread's pool, or null.
+  static pool* current() { return current_; }
+
+  [[nodiscard]] depot& home_depot() const { return depot_; }
+  [[nodiscard]] const size_class_table& classes() const { return depot_.classes(); }
+  [[nodiscard]] pool_id id() const { return id_; }
+
+  /// Rents a block: refs 1, state rented; its bytes are whatever they were. Null when the depot's capacity is
+  /// reached. O(1), no atomic operation while the cache has one.
+  block* rent(size_class c);
+
+  /// Gives a block back whose last reference has ended. At home only.
+  void give(block* b);
+
+  /// Marks a rented block as lent to the kernel, and back.
+  void lend(block* b) {
+    b->state = block_state::lent;
+    caches_[b->cls].lent.add(1);
+  }
+  void unlend(block* b) {
+    b->state = block_state::rented;
+    caches_[b->cls].lent.sub(1);
+  }
+
+  /// A segment for a new view of `b`, whose reference the caller has counted already: the built-in one when it is
+  /// free, else an overflow segment. Null when memory ran out.
+  segment* segment_for(block* b);
+  /// An overflow segment, home here. Null when memory ran out.
+  segment* new_segment();
+
+  /// Ends a segment and the reference it holds: at once if its home is here, else by way of the outbox.
+  void drop(segment* s) {
+    if (s->home == id_) [[likely]]
+      settle(s);
+    else
+      post(s);
+  }
+
+  /// The same for a whole list by `next`.
+  void drop_list(segment* s) {
+    while (s != nullptr) {
+      segment* next = s->next;
+      drop(s);
+      s = next;
+    }
+  }
+
+  /// Ends a segment from a thread that has no pool: straight to the home's inbox.
+  static void drop_from_outside(segment* s);
+
+  /// Once a turn of the loop: sends the outboxes off and settles what came home.
+  void turn();
+
+  /// Gives every cached block back to the depot.
+  void spill_all();
+
+ private:
+  friend class depot;
+
+  struct cache {
+    block* head = nullptr;         // active list
+    block* spare = nullptr;        // a list to swap with
+    counter count;                 // blocks in the active list
+    counter spare_count;
+    counter lent;
+    counter taken, given;          // blocks moved from and to the depot
+    counter refills, spills;       // batches
+    std::uint32_t batch = 0;
+  };
+  struct outbox {
+    segment* head = nullptr;
+    segment* tail = nullptr;
+    std::uint32_t count = 0;
+  };
+
+  bool refill(size_class c);
+  void overflow(size_class c);
+  void settle(segment* s);
+  void settle_holder(segment* s);
+  void free_segment(segment* s);
+  void post(segment* s);
+  void flush(pool_id home);
+  void drain_inbox();
+  bool resign();
+  pool(depot& from, pool_id number);
+  static void settle_if_gone(pool_id home);
+  static void settle_all_gone(depot& of);
+
+  static constexpr std::uint32_t outbox_flush_at = 64;
+  static constexpr std::uint32_t segment_cache_max = 256;
+
+  static thread_local constinit pool* current_;
+
+  depot& depot_;
+  pool_id id_ = no_pool;
+  std::array<cache, size_class_count_max> caches_;
+  segment* free_segments_ = nullptr;
+  std::uint32_t free_segment_count_ = 0;
+  std::vector<outbox> outboxes_;     // by home; grows to the highest home seen
+  std::vector<pool_id> dirty_;       // homes whose outbox is not empty
+  pool* previous_ = nullptr;
+};
+
+inline block* pool::rent(size_class c) {
+  cache& k = caches_[c];
+  if (k.head == nullptr && !refill(c)) [[unlikely]]
+    return nullptr;
+  block* b = k.head;
+  k.head = b->link;
+  k.count.sub(1);
+  b->payer = nullptr;
+  b->refs = 1;
+  ++b->generation;
+  b->home = id_;
+  b->state = block_state::rented;
+  unpoison(b->data, b->capacity());
+  return b;
+}
+
+inline void pool::give(block* b) {
+  cache& k = caches_[b->cls];
+  poison(b->data, b->capacity());
+  b->state = block_state::cached;
+  b->link = k.head;
+  k.head = b;
+  k.count.add(1);
+  if (k.count.get() >= k.batch) [[unlikely]]
+    overflow(b->cls);
+}
+
+inline segment* pool::new_segment() {
+  segment* s = free_segments_;
+  if (s != nullptr) [[likely]] {
+    free_segments_ = s->next;
+    --free_segment_count_;
+  } else {
+    s = detail::allocate_segment();
+    if (s == nullptr) return nullptr;
+  }
+  s->home = id_;
+  s->in_flight = false;
+  s->exclusive = false;
+  return s;
+}
+
+inline segment* pool::segment_for(block* b) {
+  if (!b->own_used) [[likely]] {
+    b->own_used = true;
+    b->own.blk = b;
+    b->own.home = id_;
+    b->own.kind = segment_kind::block;
+    b->own.in_flight = false;
+    b->own.exclusive = false;
+    return &b->own;
+  }
+  segment* s = new_segment();
+  if (s != nullptr) {
+    s->blk = b;
+    s->kind = segment_kind::block;
+  }
+  return s;
+}
+
+inline void pool::settle(segment* s) {
+  if (s->kind != segment_kind::block) [[unlikely]]
+    return settle_holder(s);
+  block* b = s->blk;
+  if (s == &b->own)
+    b->own_used = false;
+  else
+    free_segment(s);
+  if (--b->refs == 0) give(b);
+}
+
+inline void pool::free_segment(segment* s) {
+  if (free_segment_count_ < segment_cache_max) [[likely]] {
+    s->next = free_segments_;
+    free_segments_ = s;
+    ++free_segment_count_;
+  } else {
+    detail::release_segment(s);
+  }
+}
+
+}  // namespace catenet

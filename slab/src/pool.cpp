@@ -1,0 +1,227 @@
+// A pool's slow paths: batches, the outbox and the inbox, and how references of every kind end.
+#include <catenet/slab/pool.hpp>
+
+#include <mimalloc.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdio>
+#include <cstdlib>
+#include <mutex>
+
+namespace catenet {
+
+thread_local constinit pool* pool::current_ = nullptr;
+
+namespace {
+
+// Every pool of the process has a number and an inbox that outlives it: what still travels towards a thread that
+// ended waits there until it is settled by a pool that takes the number over. A number stays with its depot until
+// that ends, so a block never comes home to a stranger.
+struct alignas(64) inbox_slot {
+  std::atomic<segment*> incoming{nullptr};
+  std::atomic<bool> taken{false};
+  depot* owner = nullptr;  // guarded by registry_mutex
+};
+constexpr std::size_t pools_max = 1024;
+inbox_slot inboxes[pools_max];
+
+std::mutex registry_mutex;
+
+pool_id take_number(depot& from) {
+  const std::lock_guard lock(registry_mutex);
+  for (std::size_t i = 0; i != pools_max; ++i) {
+    inbox_slot& slot = inboxes[i];
+    if (slot.taken.load(std::memory_order_relaxed) || (slot.owner != nullptr && slot.owner != &from)) continue;
+    slot.owner = &from;
+    slot.taken.store(true, std::memory_order_seq_cst);
+    return static_cast<pool_id>(i);
+  }
+  std::fprintf(stderr, "catenet: more than %zu threads with a pool at one time\n", pools_max);
+  std::abort();
+}
+
+bool take_over(pool_id id, const depot* from) {
+  const std::lock_guard lock(registry_mutex);
+  inbox_slot& slot = inboxes[id];
+  if (slot.taken.load(std::memory_order_relaxed) || slot.owner == nullptr) return false;
+  if (from != nullptr && slot.owner != from) return false;
+  slot.taken.store(true, std::memory_order_seq_cst);
+  return true;
+}
+
+// Sequentially consistent, as is every access to `taken`: of a push and a pool's end, at least one sees the other.
+void push_inbox(pool_id home, segment* first, segment* last) {
+  std::atomic<segment*>& incoming = inboxes[home].incoming;
+  segment* below = incoming.load(std::memory_order_relaxed);
+  do last->next = below;
+  while (!incoming.compare_exchange_weak(below, first, std::memory_order_seq_cst, std::memory_order_relaxed));
+}
+
+}  // namespace
+
+namespace detail {
+segment* allocate_segment() { return static_cast<segment*>(mi_malloc_small(sizeof(segment))); }
+void release_segment(segment* s) { mi_free(s); }
+}  // namespace detail
+
+pool::pool(depot& from) : pool(from, take_number(from)) {}
+
+pool::pool(depot& from, pool_id number) : depot_(from), id_(number), previous_(std::exchange(current_, this)) {
+  for (std::size_t c = 0; c != classes().count(); ++c) caches_[c].batch = from.batch(static_cast<size_class>(c));
+  from.enroll(*this);
+}
+
+pool::~pool() {
+  // What comes home may send other things home to others, so both ends are emptied before the number is given up.
+  do turn();
+  while (!dirty_.empty() || !resign());
+  spill_all();
+  depot_.leave(*this);
+  while (free_segments_ != nullptr) {
+    segment* s = free_segments_;
+    free_segments_ = s->next;
+    detail::release_segment(s);
+  }
+  current_ = previous_;
+}
+
+bool pool::refill(size_class c) {
+  cache& k = caches_[c];
+  if (k.spare != nullptr) {
+    k.head = std::exchange(k.spare, nullptr);
+    k.count.set(k.spare_count.get());
+    k.spare_count.set(0);
+    return true;
+  }
+  const arena::run batch = depot_.take(c);
+  if (batch.head == nullptr) return false;
+  k.head = batch.head;
+  k.count.set(batch.count);
+  k.taken.add(batch.count);
+  k.refills.add(1);
+  return true;
+}
+
+void pool::overflow(size_class c) {
+  cache& k = caches_[c];
+  if (k.spare != nullptr) {
+    const auto count = static_cast<std::uint32_t>(k.spare_count.get());
+    depot_.put(c, {k.spare, count});
+    k.given.add(count);
+    k.spills.add(1);
+  }
+  k.spare = std::exchange(k.head, nullptr);
+  k.spare_count.set(k.count.get());
+  k.count.set(0);
+}
+
+void pool::spill_all() {
+  for (std::size_t c = 0; c != classes().count(); ++c) {
+    cache& k = caches_[c];
+    for (int list = 0; list != 2; ++list)
+      if (k.head != nullptr || k.spare != nullptr) overflow(static_cast<size_class>(c));
+    if (k.spare == nullptr) continue;
+    depot_.put(static_cast<size_class>(c), {k.spare, static_cast<std::uint32_t>(k.spare_count.get())});
+    k.given.add(k.spare_count.get());
+    k.spare = nullptr;
+    k.spare_count.set(0);
+  }
+}
+
+void pool::settle_holder(segment* s) {
+  switch (s->kind) {
+    case segment_kind::foreign:
+      if (--s->foreign->refs == 0) {
+        foreign_memory* f = s->foreign;
+        f->release(f->context, f->data, f->size);
+        mi_free(f);
+      }
+      break;
+    case segment_kind::file:
+      if (--s->file->refs == 0) {
+        if (s->file->owned) ::close(s->file->fd);
+        mi_free(s->file);
+      }
+      break;
+    case segment_kind::proxy:
+      if (--s->proxy->refs == 0) {
+        drop(s->proxy->original);
+        mi_free(s->proxy);
+      }
+      break;
+    case segment_kind::constant:
+    case segment_kind::block:
+      break;
+  }
+  free_segment(s);
+}
+
+void pool::post(segment* s) {
+  if (s->home >= outboxes_.size()) outboxes_.resize(s->home + 1u);
+  outbox& box = outboxes_[s->home];
+  if (box.head == nullptr) {
+    box.tail = s;
+    dirty_.push_back(s->home);
+  }
+  s->next = box.head;
+  box.head = s;
+  if (++box.count >= outbox_flush_at) flush(s->home);
+}
+
+void pool::flush(pool_id home) {
+  outbox& box = outboxes_[home];
+  const outbox sent = std::exchange(box, {});
+  std::erase(dirty_, home);
+  if (sent.head == nullptr) return;
+  push_inbox(home, sent.head, sent.tail);
+  settle_if_gone(home);
+}
+
+void pool::drop_from_outside(segment* s) {
+  const pool_id home = s->home;
+  push_inbox(home, s, s);
+  settle_if_gone(home);
+}
+
+// When the home's thread has ended, its number is taken over for the moment that settling takes.
+void pool::settle_if_gone(pool_id home) {
+  if (inboxes[home].taken.load(std::memory_order_seq_cst) || !take_over(home, nullptr)) return;
+  const pool stand_in(*inboxes[home].owner, home);
+}
+
+void pool::settle_all_gone(depot& of) {
+  for (std::size_t i = 0; i != pools_max; ++i)
+    if (take_over(static_cast<pool_id>(i), &of)) const pool stand_in(of, static_cast<pool_id>(i));
+  const std::lock_guard lock(registry_mutex);
+  for (inbox_slot& slot : inboxes)
+    if (slot.owner == &of) slot.owner = nullptr;
+}
+
+// Gives the number up, unless something came home in the meantime.
+bool pool::resign() {
+  const std::lock_guard lock(registry_mutex);
+  inbox_slot& slot = inboxes[id_];
+  slot.taken.store(false, std::memory_order_seq_cst);
+  if (slot.incoming.load(std::memory_order_seq_cst) == nullptr) return true;
+  slot.taken.store(true, std::memory_order_seq_cst);
+  return false;
+}
+
+void pool::drain_inbox() {
+  std::atomic<segment*>& incoming = inboxes[id_].incoming;
+  if (incoming.load(std::memory_order_relaxed) == nullptr) return;
+  segment* s = incoming.exchange(nullptr, std::memory_order_acquire);
+  while (s != nullptr) {
+    segment* next = s->next;
+    settle(s);
+    s = next;
+  }
+}
+
+void pool::turn() {
+  while (!dirty_.empty()) flush(dirty_.back());
+  drain_inbox();
+}
+
+}  // namespace catenet
