@@ -184,6 +184,7 @@ class Page:
         Path(file).write_bytes(base64.b64decode(picture["data"]))
 
 
+@unittest.skipUnless((BUILD / "examples/chat").exists(), "needs the example chat in the build that CATENET_BUILD names")
 @unittest.skipUnless(CHROMIUM, "needs Chromium (Debian: apt-get install chromium)")
 @unittest.skipUnless(websockets, "needs python3-websockets (Debian: apt-get install python3-websockets)")
 class ChatInABrowser(unittest.IsolatedAsyncioTestCase):
