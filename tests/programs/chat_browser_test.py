@@ -244,7 +244,7 @@ class ChatInABrowser(unittest.IsolatedAsyncioTestCase):
 
     async def test_what_is_no_message_is_dropped(self):
         ada, mallory = await self.pages("Ada", "Mallory")
-        bad = ["not JSON", "null", "[]", "{}", '{"name":1,"text":2}', '{"name":"x","text":""}', '{"name":"","text":"x"}',
+        bad = ["not JSON", "null", "[]", "{}", '{"name":1,"text":"x"}', '{"name":"x","text":{}}', '{"name":"x","text":""}', '{"name":"","text":"x"}',
                json.dumps({"name": "n" * 41, "text": "long name"}), json.dumps({"name": "n", "text": "t" * 2001})]
         await mallory.value(f"{json.dumps(bad)}.forEach(frame => socket.send(frame))")
         await mallory.say("after them")
@@ -282,8 +282,9 @@ class ChatInABrowser(unittest.IsolatedAsyncioTestCase):
             for width, height in (PHONE, DESKTOP):
                 await ada.resize(width, height)
                 await ada.shoot(self.shot(f"{width}-{scheme}"), whole=width == PHONE[0])
-                spill = await ada.value("document.documentElement.scrollWidth - innerWidth")
-                self.assertLessEqual(spill, 0, f"at a width of {width} the page is {spill} pixels too wide")
+                for what in ("document.documentElement", "document.getElementById('log')"):
+                    spill = await ada.value(f"{what}.scrollWidth - {what}.clientWidth")
+                    self.assertLessEqual(spill, 0, f"at a width of {width} {what} is {spill} pixels too wide")
         self.assertEqual(self.browser.complaints, [])
 
     async def test_it_says_when_the_server_is_gone(self):
