@@ -52,12 +52,11 @@ progress check_head(const char* base, std::size_t size, const limits& most, head
       [&](const char* line, const char* end) { return read_field_line(base, line, end, nullptr); });
 }
 
-// Room for at least one byte more; the bytes gathered so far move along.
-bool grow_block(lease& block, std::uint32_t length) {
-  const std::size_t had = block.bytes().size();
-  if (length < had) return true;
-  lease bigger = lease::of(had + 1);
-  if (bigger.bytes().size() <= had) return false;
+// Room for at least `least` bytes; the `length` bytes gathered so far move along.
+bool grow_block(lease& block, std::uint32_t length, std::uint32_t least) {
+  if (least <= block.bytes().size()) return true;
+  lease bigger = lease::of(least);
+  if (bigger.bytes().size() < least) return false;
   if (length != 0) std::memcpy(bigger.bytes().data(), block.bytes().data(), length);
   block = std::move(bigger);
   return true;
@@ -111,7 +110,8 @@ head_parser::progress head_parser::skip_empty_lines(chain& input, const limits& 
 
 head_parser::progress head_parser::gather(chain& input, const limits& most, request_head& head) {
   while (!input.empty()) {
-    if (!grow_block(block_, length_)) {
+    // At first, what was looked at in place comes along.
+    if (!grow_block(block_, length_, std::max(length_ + 1, scan_.at))) {
       fault_ = out_of_blocks;
       return progress::broken;
     }
@@ -149,7 +149,7 @@ void head_parser::reset() {
 trailer_parser::progress trailer_parser::next(chain& input, const limits& most) {
   const scan_bounds bounds{0, most.trailer_bytes, most.trailer_fields, nullptr};
   while (!input.empty()) {
-    if (!grow_block(block_, length_)) {
+    if (!grow_block(block_, length_, length_ + 1)) {
       fault_ = {503, "no memory for the trailers"};
       return progress::broken;
     }
