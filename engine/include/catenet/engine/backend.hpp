@@ -6,6 +6,7 @@
 
 #include <catenet/engine/error.hpp>
 #include <catenet/slab/chain.hpp>
+#include <catenet/slab/counter.hpp>
 
 #include <cstdint>
 #include <string_view>
@@ -14,14 +15,14 @@
 namespace catenet {
 
 /// What a completion is about; part of the token.
-enum class operation : std::uint8_t { accept, receive, poll, send, writable, close, wake, cancel };
+enum class operation : std::uint8_t { accept, receive, receive_large, poll, send, writable, close, wake, cancel };
 
 /// operation (8 bits), generation (24), slot (32).
 struct token {
   std::uint64_t value = 0;
-  token() = default;
-  explicit token(std::uint64_t raw) : value(raw) {}
-  token(operation what, std::uint32_t slot, std::uint32_t generation)
+  constexpr token() = default;
+  constexpr explicit token(std::uint64_t raw) : value(raw) {}
+  constexpr token(operation what, std::uint32_t slot, std::uint32_t generation)
       : value(std::uint64_t{static_cast<std::uint8_t>(what)} << 56 |
               std::uint64_t{generation & 0xffffff} << 32 | slot) {}
   [[nodiscard]] operation what() const { return static_cast<operation>(value >> 56); }
@@ -36,15 +37,21 @@ struct completion {
   block* data = nullptr;    ///< receive: a rented block that holds `result` bytes, now the caller's
 };
 
-/// Counts since the start; for /stats and tests.
-struct backend_statistics {
-  std::uint64_t enters = 0;        ///< system calls of the loop
-  std::uint64_t submissions = 0;   ///< operations handed in
-  std::uint64_t completions = 0;
-  std::uint64_t out_of_blocks = 0; ///< receives that found no block
+/// Counts since the start, written by the core's thread, readable from any. They outlive the back end.
+struct backend_counters {
+  counter enters;         ///< system calls of the loop
+  counter submissions;    ///< operations handed in
+  counter completions;
+  counter out_of_blocks;  ///< receives that found no block
 };
 
-/// Used by the thread of one core only, wake() excepted. The thread needs a pool.
+/// What a back end is made with; both outlive it.
+struct backend_context {
+  backend_counters& counters;
+  int wake_fd;  ///< an eventfd: a write to it ends wait(). Any thread may write, a signal handler too
+};
+
+/// Used by the thread of one core only. The thread needs a pool.
 class backend {
  public:
   virtual ~backend() = default;
@@ -57,7 +64,7 @@ class backend {
   virtual void accept(int listener, token t) = 0;
   /// Receives until end of stream (result 0), an error, or cancel. -ENOBUFS: no block was free; ask again.
   virtual void receive(int fd, token t) = 0;
-  /// Receives once, up to `bytes_max`, into one large block.
+  /// Receives once, up to `bytes_max`, into one large block; its token is of operation::receive_large.
   virtual void receive_large(int fd, token t, std::uint64_t bytes_max) = 0;
   /// Completes once when the descriptor is readable, or in error.
   virtual void poll_readable(int fd, token t) = 0;
@@ -71,13 +78,12 @@ class backend {
   virtual void close(int fd, token t) = 0;
 
   /// Submits what was asked, waits up to timeout_ms (-1: for ever) for a completion and appends all there are.
-  /// Returns at once when `woken`.
+  /// Returns early, with nothing, when the core's wake descriptor was written to.
   virtual void wait(std::vector<completion>& into, std::int64_t timeout_ms) = 0;
 
-  /// Makes wait() return with a completion of operation::wake. Any thread.
-  virtual void wake() = 0;
-
-  [[nodiscard]] virtual backend_statistics statistics() const = 0;
+  /// Makes another core's wait() return, without a system call of its own if this can be. On this core's thread; how
+  /// other threads do it is `wake_fd`.
+  virtual void wake_peer(backend& other, int wake_fd) = 0;
 };
 
 }  // namespace catenet

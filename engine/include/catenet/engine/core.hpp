@@ -27,7 +27,10 @@ struct core_statistics {
   std::uint64_t turns = 0;        ///< iterations of the loop
   std::uint64_t sends = 0;        ///< sends handed to the kernel
   std::uint64_t parked = 0;       ///< streams parked on a poll now
-  backend_statistics io;
+  std::uint64_t enters = 0;       ///< system calls of the loop
+  std::uint64_t submissions = 0;  ///< operations handed to the kernel
+  std::uint64_t completions = 0;
+  std::uint64_t out_of_blocks = 0;  ///< receives that found no block
 };
 
 class core {
@@ -70,6 +73,15 @@ class core {
   error start();
   void run();
   void turn();
+  void dispatch(const completion& c);
+  void accepted(const completion& c);
+  void accept_again();
+  void end_of_turn();
+  void begin_drain();
+  void press_drain();
+  void feed_starved();
+  void finish();
+  [[nodiscard]] bool finished() const;
 
   engine& engine_;
   std::uint16_t index_;

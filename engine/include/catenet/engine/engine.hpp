@@ -27,6 +27,7 @@ struct engine_options {
   std::uint32_t park_after_ms = 1000;           ///< a stream quiet for so long is parked on a poll
   std::uint32_t linger_ms = 2000;               ///< after our FIN, how long the peer may take to end
   std::uint32_t drain_ms = 5000;                ///< after stop(), how long streams may take to finish
+  std::uint32_t send_stall_ms = 30000;          ///< a peer that acknowledges nothing for so long is reset
   std::uint64_t high_watermark = 256_KiB;       ///< unsent bytes above which send() says `queued`
   std::uint64_t low_watermark = 64_KiB;         ///< and to which they must fall for writable()
   std::uint64_t send_limit = 64_MiB;            ///< unsent bytes above which send() refuses
@@ -73,6 +74,9 @@ class engine {
  private:
   friend class core;
   struct state;
+  error choose_io();
+  void run_core(unsigned index);
+  void set_signals(bool on);
   engine_options options_;
   std::unique_ptr<state> state_;
 };

@@ -20,6 +20,7 @@ namespace catenet {
 class core;
 class endpoint;
 class protocol;
+struct completion;
 struct stream_traffic;
 
 /// What became of a send.
@@ -57,7 +58,7 @@ class stream final : timer {
 
   /// One deadline a stream: protocol::expired() is called once it passes. Setting a later one costs a store.
   void set_deadline(std::uint32_t delay_ms);
-  void clear_deadline() { deadline_set(false); }
+  void clear_deadline() { flags_ &= ~flag_deadline; }
 
   /// Who is told of this stream, and that one's state for it.
   [[nodiscard]] protocol* owner_protocol() const { return protocol_; }
@@ -80,35 +81,37 @@ class stream final : timer {
   friend class stream_table;
 
   void expire() override;
-  void deadline_set(bool on) { flags_ = static_cast<std::uint16_t>(on ? flags_ | flag_deadline : flags_ & ~flag_deadline); }
 
-  // What happens to it, in core's words (stream.cpp).
-  void start(int fd, protocol& p, std::uint16_t listener);
-  void on_receive(std::int32_t result, bool more, block* data);
+  // What the core tells it, once a completion or the end of the turn is there.
+  void start(int fd, protocol& p);
+  void on_receive(const completion& c);
   void on_poll(std::int32_t result);
   void on_send(std::int32_t result);
   void on_writable(std::int32_t result);
   void on_closed();
+  void on_blocks();
   void flush();
-  void told();
+  void tell_closed();
 
   void arm();
-  void park();
+  void arm_timer();
+  void wait_parked();
   void stop_receive();
   void deliver(chain&& bytes);
   void end_of_input();
-  void fail();
-  void wind_down();
-  void begin_linger();
-  void try_finish();
-  void rearm_timer();
+  void start_send();
   void send_file();
-  void sent(std::uint64_t bytes);
+  void sent();
+  [[nodiscard]] bool stalled();
+  void begin_linger();
+  void wind_down();
+  void try_finish();
   stream_traffic& traffic();
   void release_traffic();
   void mark_dirty();
+  void clear(std::uint32_t flags) { flags_ &= ~flags; }
 
-  enum : std::uint16_t {
+  enum : std::uint32_t {
     flag_paused = 1 << 0,
     flag_receiving = 1 << 1,    // a receive is with the kernel
     flag_polling = 1 << 2,      // parked: a poll is with the kernel
@@ -125,17 +128,17 @@ class stream final : timer {
     flag_closed_fd = 1 << 13,   // the descriptor's close is with the kernel
     flag_end_held = 1 << 14,    // FIN came while paused: told after what is held
     flag_starved = 1 << 15,     // waits for receive blocks
+    flag_large = 1 << 16,       // the receive under way is into a large block
   };
 
-  std::uint32_t generation_ = 0;      // in the tail padding of timer
+  std::uint32_t generation_ = 0;  // in the tail padding of timer
   protocol* protocol_ = nullptr;
   void* session_ = nullptr;
-  stream_traffic* traffic_ = nullptr; // only while something is unsent or held back
+  stream_traffic* traffic_ = nullptr;  // only while something is unsent or held back
   std::int32_t fd_ = -1;
-  std::uint32_t active_ms_ = 0;       // when it was last heard of
+  std::uint32_t active_ms_ = 0;  // when it was last heard of
   std::uint32_t deadline_ms_ = 0;
-  std::uint16_t flags_ = 0;
-  std::uint16_t listener_ = 0;
+  std::uint32_t flags_ = 0;
 };
 
 }  // namespace catenet

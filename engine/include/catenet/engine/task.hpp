@@ -83,9 +83,9 @@ class [[nodiscard]] task {
   [[nodiscard]] bool done() const { return handle_.done(); }
   /// What escaped from the coroutine, or null.
   [[nodiscard]] std::exception_ptr failure() const { return handle_.promise().failure; }
-  /// Calls `done(context)` when it ends; only while it has not. The callee may end the task.
-  void on_done(void (*done)(void* context), void* context) {
-    handle_.promise().done = done;
+  /// Calls `tell(context)` when it ends; only while it has not. The callee may end the task.
+  void on_done(void (*tell)(void* context), void* context) {
+    handle_.promise().done = tell;
     handle_.promise().context = context;
   }
   /// Ends the coroutine now, wherever it waits.

@@ -29,6 +29,7 @@ class timer {
 
  protected:
   ~timer() { stop(); }
+  [[nodiscard]] std::uint32_t due_ms() const { return due_ms_; }  ///< on the wheel's clock; while armed
 
  private:
   friend class timer_wheel;
@@ -50,7 +51,7 @@ class timer_wheel {
   timer_wheel(const timer_wheel&) = delete;
   timer_wheel& operator=(const timer_wheel&) = delete;
 
-  /// Arms (or moves) a timer to expire `delay_ms` from the wheel's present on; 0 means at the next advance().
+  /// Arms (or moves) a timer to expire `delay_ms` from the wheel's present on; 0 counts as 1.
   void start(timer& t, std::uint32_t delay_ms);
 
   /// Moves the present on and expires what is due, in order of due time; timers may start and stop others meanwhile.
