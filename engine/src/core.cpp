@@ -1,12 +1,11 @@
 // The loop of a core.
 #include <catenet/engine/core.hpp>
+#include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
 
 #include "core_state.hpp"
 #include "engine_state.hpp"
 #include "uring.hpp"
-
-#include <catenet/engine/engine.hpp>
-#include <catenet/engine/log.hpp>
 
 #include <unistd.h>
 
@@ -20,8 +19,9 @@ namespace {
 thread_local constinit core* current_core = nullptr;
 
 constexpr std::uint32_t accept_retry_ms = 100;
-constexpr std::uint32_t clock_sync_ms = 500;   // how far unix_seconds() may lag behind a step of the clock
-constexpr std::int64_t starved_retry_ms = 10;  // blocks that other cores gave back are seen so much later at most
+constexpr std::uint32_t clock_sync_ms = 500;  // how far unix_seconds() may lag behind a step of the clock
+constexpr std::int64_t starved_retry_ms =
+    10;  // blocks that other cores gave back are seen so much later at most
 
 std::uint64_t steady_ms() {
   timespec now{};
@@ -29,7 +29,9 @@ std::uint64_t steady_ms() {
   return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
 }
 
-token accept_token(std::size_t listener) { return {operation::accept, static_cast<std::uint32_t>(listener), 1}; }
+token accept_token(std::size_t listener) {
+  return {operation::accept, static_cast<std::uint32_t>(listener), 1};
+}
 
 }  // namespace
 
@@ -69,7 +71,8 @@ bool core::finished() const {
   return true;
 }
 
-// One iteration: one wait in the kernel, then what it told, letters, timers, and at last what all that left to do.
+// One iteration: one wait in the kernel, then what it told, letters, timers, and at last what all that left
+// to do.
 void core::turn() {
   core_state& s = *state_;
   std::int64_t timeout_ms = timers_.until_next();
@@ -106,12 +109,18 @@ void core::dispatch(const completion& c) {
   }
   switch (what) {
     case operation::receive:
-    case operation::receive_large: return s->on_receive(c);
-    case operation::send: return s->on_send(c.result);
-    case operation::poll: return s->on_poll(c.result);
-    case operation::writable: return s->on_writable(c.result);
-    case operation::close: return s->on_closed();
-    default: return;
+    case operation::receive_large:
+      return s->on_receive(c);
+    case operation::send:
+      return s->on_send(c.result);
+    case operation::poll:
+      return s->on_poll(c.result);
+    case operation::writable:
+      return s->on_writable(c.result);
+    case operation::close:
+      return s->on_closed();
+    default:
+      return;
   }
 }
 
@@ -130,11 +139,13 @@ void core::accepted(const completion& c) {
     }
   } else if (c.result == -EMFILE || c.result == -ENFILE || c.result == -ENOMEM || c.result == -ENOBUFS) {
     if (!l.starved)
-      log(log_level::warning, "accept: " + errno_text(-c.result) + "; accepting goes on when a connection has closed");
+      log(log_level::warning,
+          "accept: " + errno_text(-c.result) + "; accepting goes on when a connection has closed");
     l.starved = true;
     if (!s.accept_retry.armed()) timers_.start(s.accept_retry, accept_retry_ms);
     return;
-  } else if (c.result != -ECANCELED && c.result != -ECONNABORTED && c.result != -EINTR && c.result != -EAGAIN) {
+  } else if (c.result != -ECANCELED && c.result != -ECONNABORTED && c.result != -EINTR &&
+             c.result != -EAGAIN) {
     log(log_level::warning, "accept: " + errno_text(-c.result));
   }
   if (l.accepting) return;
@@ -164,7 +175,8 @@ void core::end_of_turn() {
   if (!s.draining && engine_.state_->stops.load(std::memory_order_relaxed) != 0) begin_drain();
   if (s.draining) press_drain();
   if (s.accept_retry.due) accept_again();
-  // Flushing one stream may, through its protocol, make others dirty: they are appended and served in the same turn.
+  // Flushing one stream may, through its protocol, make others dirty: they are appended and served in the
+  // same turn.
   for (std::size_t i = 0; i != s.dirty.size(); ++i) s.dirty[i]->flush();
   s.dirty.clear();
   for (std::size_t i = 0; i != s.ended.size(); ++i) s.ended[i]->tell_closed();

@@ -1,13 +1,13 @@
 // What a core keeps that its public header need not show.
 #pragma once
 
-#include "mailbox.hpp"
-#include "stream_table.hpp"
-
 #include <catenet/engine/backend.hpp>
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/protocol.hpp>
 #include <catenet/slab/pool.hpp>
+
+#include "mailbox.hpp"
+#include "stream_table.hpp"
 
 #include <atomic>
 #include <memory>
@@ -17,12 +17,12 @@ namespace catenet {
 
 /// What a stream needs only while something is unsent or held back; from a free list of its core.
 struct stream_traffic {
-  chain queue;                       // accepted, not yet handed to the kernel
-  chain flight;                      // read by the send that is under way
-  chain held;                        // received while reading is paused
-  std::uint64_t expecting = 0;       // body bytes still to come, for reading into large blocks
-  std::uint64_t progress_mark = 0;   // what the kernel said last of how far the peer has come
-  std::uint32_t progress_ms = 0;     // and when that last changed
+  chain queue;                      // accepted, not yet handed to the kernel
+  chain flight;                     // read by the send that is under way
+  chain held;                       // received while reading is paused
+  std::uint64_t expecting = 0;      // body bytes still to come, for reading into large blocks
+  std::uint64_t progress_mark = 0;  // what the kernel said last of how far the peer has come
+  std::uint32_t progress_ms = 0;    // and when that last changed
   stream_traffic* next = nullptr;
 };
 
@@ -45,14 +45,14 @@ struct core_state {
   std::atomic<bool> sleeping{false};
 
   std::vector<completion> completions;
-  std::vector<stream*> dirty;     // something to send, to deliver or to arm at the end of the turn
-  std::vector<stream*> ended;     // closed() is owed
-  std::vector<stream*> starved;   // wait for receive blocks
+  std::vector<stream*> dirty;    // something to send, to deliver or to arm at the end of the turn
+  std::vector<stream*> ended;    // closed() is owed
+  std::vector<stream*> starved;  // wait for receive blocks
   stream_traffic* free_traffic = nullptr;
 
   bool draining = false;
   std::uint32_t drain_due_ms = 0;
-  std::int64_t clock_offset_s = 0;      // unix time minus the steady clock, in seconds
+  std::int64_t clock_offset_s = 0;  // unix time minus the steady clock, in seconds
   std::uint32_t clock_synced_ms = 0;
 
   // Tries again to accept after descriptors ran out: they may be freed by somebody else in the process.

@@ -127,18 +127,24 @@ std::string endpoint::host() const {
       inet_ntop(AF_INET, &reinterpret_cast<const sockaddr_in*>(storage_.data())->sin_addr, text, sizeof text);
       return text;
     case AF_INET6:
-      inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(storage_.data())->sin6_addr, text, sizeof text);
+      inet_ntop(AF_INET6, &reinterpret_cast<const sockaddr_in6*>(storage_.data())->sin6_addr, text,
+                sizeof text);
       return text;
-    case AF_UNIX: return "unix:" + path();
-    default: return {};
+    case AF_UNIX:
+      return "unix:" + path();
+    default:
+      return {};
   }
 }
 
 std::string endpoint::text() const {
   switch (family()) {
-    case AF_INET: return host() + ":" + std::to_string(port());
-    case AF_INET6: return "[" + host() + "]:" + std::to_string(port());
-    default: return host();
+    case AF_INET:
+      return host() + ":" + std::to_string(port());
+    case AF_INET6:
+      return "[" + host() + "]:" + std::to_string(port());
+    default:
+      return host();
   }
 }
 

@@ -1,13 +1,11 @@
 // Starting and stopping the cores together.
 #include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
 
 #include "engine_state.hpp"
 #include "sockets.hpp"
 #include "uring.hpp"
 
-#include <catenet/engine/log.hpp>
-
-#include <csignal>
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -15,6 +13,7 @@
 #include <algorithm>
 #include <bit>
 #include <cerrno>
+#include <csignal>
 #include <thread>
 
 namespace catenet {
@@ -61,8 +60,8 @@ std::unique_ptr<backend> engine::state::make_backend(backend_context context) co
 
 void engine::state::wake(unsigned index) const {
   const std::uint64_t one = 1;
-  // Fails only when the counter would overflow, and then the core is awake. Nothing is logged: a signal handler may
-  // be calling.
+  // Fails only when the counter would overflow, and then the core is awake. Nothing is logged: a signal
+  // handler may be calling.
   [[maybe_unused]] const ssize_t written = ::write(wake_fds[index], &one, sizeof one);
 }
 
@@ -72,10 +71,12 @@ engine::engine(engine_options options) : options_(checked(std::move(options))) {
   for (unsigned i = 0; i != options_.cores; ++i) {
     state_->wake_fds.push_back(eventfd(0, EFD_CLOEXEC));
     if (state_->wake_fds.back() < 0 && !state_->failure)
-      state_->failure = {"eventfd", "core " + std::to_string(i), errno, "raise the limit of descriptors (ulimit -n)"};
+      state_->failure = {"eventfd", "core " + std::to_string(i), errno,
+                         "raise the limit of descriptors (ulimit -n)"};
     state_->cores.push_back(std::make_unique<core>(*this, static_cast<std::uint16_t>(i)));
   }
-  if (!state_->blocks.ok() && !state_->failure) state_->failure = {"reserve memory", state_->blocks.error(), 0, {}};
+  if (!state_->blocks.ok() && !state_->failure)
+    state_->failure = {"reserve memory", state_->blocks.error(), 0, {}};
 }
 
 engine::~engine() {
@@ -148,7 +149,7 @@ error engine::run() {
 
 void engine::set_signals(bool on) {
   signalled = on ? this : nullptr;
-  struct sigaction action {};
+  struct sigaction action{};
   action.sa_handler = on ? on_signal : SIG_DFL;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);

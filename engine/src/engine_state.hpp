@@ -20,8 +20,7 @@ struct engine::state {
     protocol_factory make;
   };
 
-  state(const depot_options& slab, unsigned count)
-      : blocks(slab), all_started(count), all_idle(count) {}
+  state(const depot_options& slab, unsigned count) : blocks(slab), all_started(count), all_idle(count) {}
 
   std::unique_ptr<backend> make_backend(backend_context context) const;
   void wake(unsigned index) const;

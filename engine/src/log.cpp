@@ -14,7 +14,8 @@ std::atomic<log_level> least_level{log_level::warning};
 void to_stderr(log_level level, std::string_view line) {
   if (level < least_level.load(std::memory_order_relaxed)) return;
   static constexpr const char* names[] = {"debug: ", "", "warning: ", "error: "};
-  std::fprintf(stderr, "catenet: %s%.*s\n", names[static_cast<int>(level)], static_cast<int>(line.size()), line.data());
+  std::fprintf(stderr, "catenet: %s%.*s\n", names[static_cast<int>(level)], static_cast<int>(line.size()),
+               line.data());
 }
 
 std::atomic<log_sink> sink_now{&to_stderr};

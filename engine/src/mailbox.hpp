@@ -8,7 +8,8 @@
 
 namespace catenet {
 
-/// Many producers, one consumer. A push is one compare-exchange; the consumer takes all letters with one exchange.
+/// Many producers, one consumer. A push is one compare-exchange; the consumer takes all letters with one
+/// exchange.
 class mailbox {
  public:
   mailbox() = default;
@@ -32,7 +33,8 @@ class mailbox {
 
   [[nodiscard]] bool empty() const { return top_.load(std::memory_order_seq_cst) == nullptr; }
 
-  /// Runs what has arrived; what arrives meanwhile waits for the next time. Returns whether there was anything.
+  /// Runs what has arrived; what arrives meanwhile waits for the next time. Returns whether there was
+  /// anything.
   bool run() {
     if (top_.load(std::memory_order_relaxed) == nullptr) return false;
     letter* l = reversed(take());

@@ -17,7 +17,8 @@ namespace {
 
 error failed(const char* tried, const endpoint& where, int code) {
   std::string advice;
-  if (code == EADDRINUSE) advice = "another process listens there; stop it or choose another address (port 0: any free one)";
+  if (code == EADDRINUSE)
+    advice = "another process listens there; stop it or choose another address (port 0: any free one)";
   if (code == EACCES && where.is_unix()) advice = "the directory is not writable for this user";
   if (code == EACCES && !where.is_unix()) advice = "a port below 1024 needs CAP_NET_BIND_SERVICE";
   if (code == EADDRNOTAVAIL) advice = "this machine has no such address";
@@ -37,15 +38,17 @@ error open_socket(const endpoint& where, bool share_port, int& fd) {
     const auto* in6 = reinterpret_cast<const sockaddr_in6*>(where.address());
     set(fd, IPPROTO_IPV6, IPV6_V6ONLY, IN6_IS_ADDR_UNSPECIFIED(&in6->sin6_addr) ? 0 : 1);
   }
-  set(fd, IPPROTO_TCP, TCP_NODELAY, 1);  // accepted sockets inherit it; a turn's output leaves as one send anyway
+  set(fd, IPPROTO_TCP, TCP_NODELAY,
+      1);  // accepted sockets inherit it; a turn's output leaves as one send anyway
   return {};
 }
 
 // A socket file that nobody listens on is left over from a process that ended; it may be removed.
 bool remove_stale(const endpoint& where) {
   const std::string path = where.path();
-  struct stat about {};
-  if (path.empty() || path[0] == '@' || stat(path.c_str(), &about) != 0 || !S_ISSOCK(about.st_mode)) return false;
+  struct stat about{};
+  if (path.empty() || path[0] == '@' || stat(path.c_str(), &about) != 0 || !S_ISSOCK(about.st_mode))
+    return false;
   const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   if (probe < 0) return false;
   const bool stale = connect(probe, where.address(), where.length()) != 0 && errno == ECONNREFUSED;
@@ -69,8 +72,8 @@ void read_port(int fd, endpoint& where) {
     where.set_port(endpoint::from(reinterpret_cast<sockaddr*>(&bound), length).port());
 }
 
-// With SO_REUSEPORT a second server would silently share the port of the first. So the address is first bound without
-// it, which tells whether it is free.
+// With SO_REUSEPORT a second server would silently share the port of the first. So the address is first bound
+// without it, which tells whether it is free.
 error check_free(endpoint& where) {
   int fd = -1;
   error e = open_socket(where, false, fd);

@@ -1,11 +1,10 @@
 // What happens to a stream: receiving, sending, parking, closing.
-#include <catenet/engine/stream.hpp>
-
-#include "core_state.hpp"
-
 #include <catenet/engine/endpoint.hpp>
 #include <catenet/engine/engine.hpp>
 #include <catenet/engine/log.hpp>
+#include <catenet/engine/stream.hpp>
+
+#include "core_state.hpp"
 
 #include <fcntl.h>
 #include <linux/sockios.h>
@@ -31,14 +30,16 @@ constexpr std::uint64_t large_receive_bytes_min = 128_KiB;
 // Most file bytes sent in one go before other streams have their turn.
 constexpr std::size_t file_bytes_per_turn = 1_MiB;
 
-bool passed(std::uint32_t now_ms, std::uint32_t due_ms) { return static_cast<std::int32_t>(now_ms - due_ms) >= 0; }
+bool passed(std::uint32_t now_ms, std::uint32_t due_ms) {
+  return static_cast<std::int32_t>(now_ms - due_ms) >= 0;
+}
 
 // Bytes of memory at the front: up to the first file region, and no more segments than one send takes.
 std::uint64_t sendable(const chain& c) {
   std::uint64_t bytes = 0;
   std::size_t count = 0;
-  for (const segment* s = c.head(); s != nullptr && s->kind != segment_kind::file && count != segments_per_send_max;
-       s = s->next, ++count)
+  for (const segment* s = c.head();
+       s != nullptr && s->kind != segment_kind::file && count != segments_per_send_max; s = s->next, ++count)
     bytes += s->length;
   return bytes;
 }
@@ -144,7 +145,8 @@ void stream::start_send() {
   if (all) {
     t.flight = std::move(t.queue);
   } else {
-    t.flight = std::move(*t.queue.split(memory));  // at a segment's border: nothing is shared, so it cannot fail
+    t.flight =
+        std::move(*t.queue.split(memory));  // at a segment's border: nothing is shared, so it cannot fail
   }
   t.flight.mark_in_flight(true);
   flags_ |= flag_sending;
@@ -192,7 +194,8 @@ void stream::send_file() {
   core_state& c = *home().state_;
   chain& queue = traffic_->queue;
   const int mode = fcntl(fd_, F_GETFL);
-  fcntl(fd_, F_SETFL, mode | O_NONBLOCK);  // sendfile has no flag for it, and a blocking one would stall the core
+  fcntl(fd_, F_SETFL,
+        mode | O_NONBLOCK);  // sendfile has no flag for it, and a blocking one would stall the core
   std::size_t left = file_bytes_per_turn;
   ssize_t result = 0;
   while (left != 0 && !queue.empty() && queue.head()->kind == segment_kind::file) {
@@ -224,8 +227,9 @@ void stream::on_writable(std::int32_t result) {
   sent();
 }
 
-// Whether the peer has acknowledged nothing for send_stall_ms. A send completes only when all of it was taken, so
-// progress is asked of the kernel: acknowledged bytes, or for a UNIX socket what is left in the queue.
+// Whether the peer has acknowledged nothing for send_stall_ms. A send completes only when all of it was
+// taken, so progress is asked of the kernel: acknowledged bytes, or for a UNIX socket what is left in the
+// queue.
 bool stream::stalled() {
   stream_traffic& t = *traffic_;
   const std::uint32_t now_ms = home().now_ms();
@@ -247,10 +251,12 @@ bool stream::stalled() {
 // ---- receiving
 
 void stream::arm() {
-  if ((flags_ & (flag_receiving | flag_polling | flag_paused | flag_ended | flag_dead | flag_starved)) != 0) return;
+  if ((flags_ & (flag_receiving | flag_polling | flag_paused | flag_ended | flag_dead | flag_starved)) != 0)
+    return;
   core_state& c = *home().state_;
   flags_ |= flag_receiving;
-  if (traffic_ != nullptr && traffic_->expecting >= large_receive_bytes_min && (flags_ & flag_lingering) == 0) {
+  if (traffic_ != nullptr && traffic_->expecting >= large_receive_bytes_min &&
+      (flags_ & flag_lingering) == 0) {
     flags_ |= flag_large;
     c.io->receive_large(fd_, token{operation::receive_large, stream_table::slot_of(this), generation_},
                         traffic_->expecting);
@@ -287,8 +293,10 @@ void stream::on_receive(const completion& c) {
   }
   if ((flags_ & flag_dead) != 0) return try_finish();
   if (c.more) return;
-  // A cancelled receive was cancelled for a pause, for large blocks, or because it was quiet: then a poll stands in.
-  const bool quiet = was_cancelled && c.result < 0 && traffic_ == nullptr && (flags_ & (flag_paused | flag_lingering)) == 0;
+  // A cancelled receive was cancelled for a pause, for large blocks, or because it was quiet: then a poll
+  // stands in.
+  const bool quiet =
+      was_cancelled && c.result < 0 && traffic_ == nullptr && (flags_ & (flag_paused | flag_lingering)) == 0;
   if (quiet)
     wait_parked();
   else
@@ -336,7 +344,8 @@ void stream::resume() {
 void stream::expect(std::uint64_t bytes) {
   if (bytes < large_receive_bytes_min && traffic_ == nullptr) return;
   traffic().expecting = bytes;
-  if (bytes >= large_receive_bytes_min && (flags_ & (flag_receiving | flag_large)) == flag_receiving) stop_receive();
+  if (bytes >= large_receive_bytes_min && (flags_ & (flag_receiving | flag_large)) == flag_receiving)
+    stop_receive();
 }
 
 // ---- parking and time
@@ -391,8 +400,8 @@ void stream::expire() {
     if ((flags_ & flag_dead) != 0) return;
   }
   if ((flags_ & flag_sending) != 0 && stalled()) return abort();
-  const bool idle = (flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving &&
-                    traffic_ == nullptr;
+  const bool idle =
+      (flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving && traffic_ == nullptr;
   if (idle && k.now_ms() - active_ms_ >= k.owner().options().park_after_ms) {
     stop_receive();  // its terminal completion parks
     if ((flags_ & flag_deadline) != 0) set_deadline(deadline_ms_ - k.now_ms());
@@ -447,7 +456,8 @@ void stream::wind_down() {
     traffic_->held.clear();
   }
   if ((flags_ & (flag_receiving | flag_polling | flag_sending)) != 0) {
-    // A shutdown ends whatever is under way, also what a cancel would miss because it is just being worked on.
+    // A shutdown ends whatever is under way, also what a cancel would miss because it is just being worked
+    // on.
     shutdown(fd_, SHUT_RDWR);
     stop_receive();
   }

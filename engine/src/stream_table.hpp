@@ -1,5 +1,5 @@
-// Where a core's streams live: chunks of 64 KiB, aligned, filled from the front, so a stream is found by its slot, and
-// its core by masking its address; no pointer a stream is spent on either.
+// Where a core's streams live: chunks of 64 KiB, aligned, filled from the front, so a stream is found by its
+// slot, and its core by masking its address; no pointer a stream is spent on either.
 #pragma once
 
 #include <catenet/engine/stream.hpp>

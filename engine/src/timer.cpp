@@ -75,8 +75,8 @@ void timer_wheel::advance(std::uint32_t now_ms) {
   while (after(now_ms, now_ms_)) {
     const std::uint32_t position = now_ms_ & slot_mask;
     const std::uint64_t ahead = position == slot_mask ? 0 : occupied_[0] >> (position + 1);
-    const std::uint32_t next =
-        ahead != 0 ? now_ms_ + 1 + static_cast<std::uint32_t>(std::countr_zero(ahead)) : (now_ms_ | slot_mask) + 1;
+    const std::uint32_t next = ahead != 0 ? now_ms_ + 1 + static_cast<std::uint32_t>(std::countr_zero(ahead))
+                                          : (now_ms_ | slot_mask) + 1;
     if (after(next, now_ms)) {
       now_ms_ = now_ms;
       return;

@@ -1,4 +1,5 @@
-// How each operation is said to io_uring. What holds on which kernel: docs/engine.md and the notes at each use.
+// How each operation is said to io_uring. What holds on which kernel: docs/engine.md and the notes at each
+// use.
 #include "uring.hpp"
 
 #include <catenet/engine/log.hpp>
@@ -42,8 +43,10 @@ std::string advice_for(int code) {
   const std::string disabled = sysctl_value("/proc/sys/kernel/io_uring_disabled");
   if (!disabled.empty() && disabled != "0" && code == EPERM)
     return "the sysctl kernel.io_uring_disabled is " + disabled + "; set it to 0, or use --io epoll";
-  if (code == ENOSYS) return "this kernel has no io_uring, or a seccomp profile hides it (Docker's default one does)";
-  if (code == EPERM) return "a seccomp profile or security module refuses io_uring (Docker's default profile does)";
+  if (code == ENOSYS)
+    return "this kernel has no io_uring, or a seccomp profile hides it (Docker's default one does)";
+  if (code == EPERM)
+    return "a seccomp profile or security module refuses io_uring (Docker's default profile does)";
   if (code == ENOMEM) return "RLIMIT_MEMLOCK is too low for the ring; raise it (ulimit -l)";
   if (code == EINVAL) return "the kernel is older than 6.0, which this back end needs";
   return {};
@@ -51,8 +54,8 @@ std::string advice_for(int code) {
 
 error failed(const char* what, int code) { return {what, "io_uring", code, advice_for(code)}; }
 
-// The rungs of the set-up ladder: the fastest first. DEFER_TASKRUN is 6.1, SINGLE_ISSUER 6.0, COOP_TASKRUN 5.19,
-// SUBMIT_ALL 5.18.
+// The rungs of the set-up ladder: the fastest first. DEFER_TASKRUN is 6.1, SINGLE_ISSUER 6.0,
+// COOP_TASKRUN 5.19, SUBMIT_ALL 5.18.
 struct rung {
   unsigned flags;
   const char* lost;
@@ -101,7 +104,8 @@ uring::~uring() {
 
 error uring::start() {
   if (error e = make_ring()) return e;
-  if (error e = make_block_ring(small_, small_group, options_.receive_blocks_max, small_block_bytes)) return e;
+  if (error e = make_block_ring(small_, small_group, options_.receive_blocks_max, small_block_bytes))
+    return e;
   small_.target = std::min(small_target_min, options_.receive_blocks_max);
   if (error e = make_block_ring(large_, large_group, large_blocks_max, large_block_bytes)) return e;
   fill(small_);
@@ -123,7 +127,8 @@ error uring::make_ring() {
   return {};
 }
 
-error uring::make_block_ring(block_ring& r, std::uint16_t group, std::uint32_t entries, std::size_t block_bytes) {
+error uring::make_block_ring(block_ring& r, std::uint16_t group, std::uint32_t entries,
+                             std::size_t block_bytes) {
   const std::size_t bytes = entries * sizeof(io_uring_buf);
   void* memory = nullptr;
   if (posix_memalign(&memory, 4096, bytes) != 0) return failed("allocate a receive ring", ENOMEM);
@@ -165,7 +170,8 @@ void uring::fill(block_ring& r) {
     const std::uint16_t id = r.idle.back();
     r.idle.pop_back();
     r.lent[id] = b;
-    io_uring_buf_ring_add(r.entries, b->data, static_cast<unsigned>(b->capacity()), id, static_cast<int>(mask), added++);
+    io_uring_buf_ring_add(r.entries, b->data, static_cast<unsigned>(b->capacity()), id,
+                          static_cast<int>(mask), added++);
   }
   if (added != 0) io_uring_buf_ring_advance(r.entries, added);
 }
@@ -281,7 +287,8 @@ void uring::wake_peer(backend& other, int wake_fd) {
   auto* target = dynamic_cast<uring*>(&other);
   if (target == nullptr || !ring_messages_) {
     const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(wake_fd, &one, sizeof one);  // fails only when it is awake anyway
+    [[maybe_unused]] const ssize_t written =
+        ::write(wake_fd, &one, sizeof one);  // fails only when it is awake anyway
     return;
   }
   // MSG_RING (5.18) posts a completion into the other's ring with our next enter.

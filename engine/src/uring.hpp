@@ -39,9 +39,9 @@ class uring final : public backend {
   // A group of blocks that the kernel picks from when data comes.
   struct block_ring {
     io_uring_buf_ring* entries = nullptr;
-    std::vector<block*> lent;           // by buffer id; null = not with the kernel
-    std::vector<std::uint16_t> idle;    // buffer ids without a block
-    std::uint32_t target = 0;           // blocks that should be with the kernel
+    std::vector<block*> lent;         // by buffer id; null = not with the kernel
+    std::vector<std::uint16_t> idle;  // buffer ids without a block
+    std::uint32_t target = 0;         // blocks that should be with the kernel
     std::uint32_t taken_in_turn = 0;
     size_class cls = 0;
     std::uint16_t group = 0;
@@ -69,7 +69,8 @@ class uring final : public backend {
   block_ring small_;
   block_ring large_;
 
-  // Message headers and iovecs of this turn's sends: the kernel copies them at submit, so they are reused after it.
+  // Message headers and iovecs of this turn's sends: the kernel copies them at submit, so they are reused
+  // after it.
   struct message {
     msghdr header;
     std::vector<iovec> parts;

@@ -52,8 +52,8 @@ class core {
   [[nodiscard]] std::int64_t unix_seconds() const { return unix_seconds_; }
   [[nodiscard]] timer_wheel& timers() { return timers_; }
 
-  /// Runs a function on this core, soon. Any thread. Functions of one sender run in order. False, and the function is
-  /// dropped, once the core has ended.
+  /// Runs a function on this core, soon. Any thread. Functions of one sender run in order. False, and the
+  /// function is dropped, once the core has ended.
   bool post(callback<void()> run);
 
   /// The stream a handle names, or null when it is gone. On the core's own thread only.
@@ -90,7 +90,8 @@ class core {
   std::unique_ptr<core_state> state_;
 };
 
-/// co_await sleep(ms): resumes the coroutine on its core after a delay. Ending the coroutine meanwhile is fine.
+/// co_await sleep(ms): resumes the coroutine on its core after a delay. Ending the coroutine meanwhile is
+/// fine.
 class sleep final : timer {
  public:
   explicit sleep(std::uint32_t delay_ms) : delay_ms_(delay_ms) {}

@@ -1,8 +1,10 @@
-// A stream: a connected socket with an outgoing chain. It lives on one core and takes 72 bytes while it is idle.
+// A stream: a connected socket with an outgoing chain. It lives on one core and takes 72 bytes while it is
+// idle.
 //
 //             send(chain) ─▶ queue ─(end of the turn)─▶ flight ─▶ one send to the kernel, whole chain at once
 //                                                        │ at its completion every block goes home
-//   open ─ close() ─▶ finishing ─ all sent ─▶ lingering (FIN sent, input discarded, timer) ─▶ winding down ─▶ gone
+//   open ─ close() ─▶ finishing ─ all sent ─▶ lingering (FIN sent, input discarded, timer) ─▶ winding down ─▶
+//   gone
 //     └─── abort(), reset by the peer, linger time over ────────────────────────────────────────▶ ┘
 //   winding down: cancel what the kernel still has, wait for every terminal completion, close the descriptor
 //
@@ -35,19 +37,20 @@ class stream final : timer {
  public:
   stream() = default;
 
-  /// Queues a chain (memory and file regions); everything queued within one turn of the loop leaves as one send.
+  /// Queues a chain (memory and file regions); everything queued within one turn of the loop leaves as one
+  /// send.
   send_result send(chain&& bytes);
   /// Bytes accepted and not yet taken by the kernel.
   [[nodiscard]] std::uint64_t unsent() const;
 
-  /// Stops and resumes reading. What the kernel had delivered before the pause took hold is kept and handed over at
-  /// resume().
+  /// Stops and resumes reading. What the kernel had delivered before the pause took hold is kept and handed
+  /// over at resume().
   void pause();
   void resume();
   [[nodiscard]] bool paused() const { return (flags_ & flag_paused) != 0; }
 
-  /// A hint that `bytes` of one body follow: they may be read into large blocks. A lying hint costs nothing: blocks
-  /// are taken when bytes come. 0 takes it back.
+  /// A hint that `bytes` of one body follow: they may be read into large blocks. A lying hint costs nothing:
+  /// blocks are taken when bytes come. 0 takes it back.
   void expect(std::uint64_t bytes);
 
   /// Finishes sending, says FIN, discards what still comes for a while, closes. Further sends are `gone`.
@@ -113,22 +116,22 @@ class stream final : timer {
 
   enum : std::uint32_t {
     flag_paused = 1 << 0,
-    flag_receiving = 1 << 1,    // a receive is with the kernel
-    flag_polling = 1 << 2,      // parked: a poll is with the kernel
-    flag_sending = 1 << 3,      // a send (or a poll for writing) is with the kernel
-    flag_cancelling = 1 << 4,   // the receive or poll was told to end
-    flag_ended = 1 << 5,        // the peer's FIN was seen
-    flag_closing = 1 << 6,      // close() was called
-    flag_lingering = 1 << 7,    // our FIN is out
-    flag_dead = 1 << 8,         // nothing more is told; winding down
-    flag_untold = 1 << 9,       // closed() is still to be called
-    flag_dirty = 1 << 10,       // on the core's list for the end of the turn
+    flag_receiving = 1 << 1,   // a receive is with the kernel
+    flag_polling = 1 << 2,     // parked: a poll is with the kernel
+    flag_sending = 1 << 3,     // a send (or a poll for writing) is with the kernel
+    flag_cancelling = 1 << 4,  // the receive or poll was told to end
+    flag_ended = 1 << 5,       // the peer's FIN was seen
+    flag_closing = 1 << 6,     // close() was called
+    flag_lingering = 1 << 7,   // our FIN is out
+    flag_dead = 1 << 8,        // nothing more is told; winding down
+    flag_untold = 1 << 9,      // closed() is still to be called
+    flag_dirty = 1 << 10,      // on the core's list for the end of the turn
     flag_deadline = 1 << 11,
-    flag_above = 1 << 12,       // above the high watermark: writable() is owed
-    flag_closed_fd = 1 << 13,   // the descriptor's close is with the kernel
-    flag_end_held = 1 << 14,    // FIN came while paused: told after what is held
-    flag_starved = 1 << 15,     // waits for receive blocks
-    flag_large = 1 << 16,       // the receive under way is into a large block
+    flag_above = 1 << 12,      // above the high watermark: writable() is owed
+    flag_closed_fd = 1 << 13,  // the descriptor's close is with the kernel
+    flag_end_held = 1 << 14,   // FIN came while paused: told after what is held
+    flag_starved = 1 << 15,    // waits for receive blocks
+    flag_large = 1 << 16,      // the receive under way is into a large block
   };
 
   std::uint32_t generation_ = 0;  // in the tail padding of timer

@@ -1,4 +1,5 @@
-// A coroutine that a handler may be. It starts at once, runs until it has to wait, and is resumed on its own core.
+// A coroutine that a handler may be. It starts at once, runs until it has to wait, and is resumed on its own
+// core.
 #pragma once
 
 #include <coroutine>
@@ -14,7 +15,7 @@ void* allocate_frame(std::size_t bytes);  // from mimalloc; throws std::bad_allo
 void free_frame(void* frame);
 
 struct task_promise_base {
-  std::coroutine_handle<> waiter;      // who awaits this task
+  std::coroutine_handle<> waiter;         // who awaits this task
   void (*done)(void* context) = nullptr;  // or who is told when it ends
   void* context = nullptr;
   std::exception_ptr failure;
