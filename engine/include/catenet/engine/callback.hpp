@@ -1,4 +1,5 @@
-// A callable that may be moved but not copied, so it can own a chain. (std::move_only_function comes with C++23.)
+// A callable that may be moved but not copied, so it can own a chain. (std::move_only_function comes with
+// C++23.)
 #pragma once
 
 #include <concepts>

@@ -27,7 +27,10 @@ struct core_statistics {
   std::uint64_t turns = 0;        ///< iterations of the loop
   std::uint64_t sends = 0;        ///< sends handed to the kernel
   std::uint64_t parked = 0;       ///< streams parked on a poll now
-  backend_statistics io;
+  std::uint64_t enters = 0;       ///< system calls of the loop
+  std::uint64_t submissions = 0;  ///< operations handed to the kernel
+  std::uint64_t completions = 0;
+  std::uint64_t out_of_blocks = 0;  ///< receives that found no block
 };
 
 class core {
@@ -49,8 +52,8 @@ class core {
   [[nodiscard]] std::int64_t unix_seconds() const { return unix_seconds_; }
   [[nodiscard]] timer_wheel& timers() { return timers_; }
 
-  /// Runs a function on this core, soon. Any thread. Functions of one sender run in order. False, and the function is
-  /// dropped, once the core has ended.
+  /// Runs a function on this core, soon. Any thread. Functions of one sender run in order. False, and the
+  /// function is dropped, once the core has ended.
   bool post(callback<void()> run);
 
   /// The stream a handle names, or null when it is gone. On the core's own thread only.
@@ -70,6 +73,15 @@ class core {
   error start();
   void run();
   void turn();
+  void dispatch(const completion& c);
+  void accepted(const completion& c);
+  void accept_again();
+  void end_of_turn();
+  void begin_drain();
+  void press_drain();
+  void feed_starved();
+  void finish();
+  [[nodiscard]] bool finished() const;
 
   engine& engine_;
   std::uint16_t index_;
@@ -78,7 +90,8 @@ class core {
   std::unique_ptr<core_state> state_;
 };
 
-/// co_await sleep(ms): resumes the coroutine on its core after a delay. Ending the coroutine meanwhile is fine.
+/// co_await sleep(ms): resumes the coroutine on its core after a delay. Ending the coroutine meanwhile is
+/// fine.
 class sleep final : timer {
  public:
   explicit sleep(std::uint32_t delay_ms) : delay_ms_(delay_ms) {}

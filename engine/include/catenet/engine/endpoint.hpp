@@ -13,13 +13,13 @@ struct sockaddr;
 
 namespace catenet {
 
-/// A socket address. Parsed from "127.0.0.1:80", "[::1]:80", "localhost:80", "*:80" (all addresses, v4 and v6),
-/// "unix:/path", "unix:@name" (abstract).
+/// A socket address. Parsed from "127.0.0.1:80", "[::1]:80", "localhost:80", "*:80" (all addresses, v4 and
+/// v6), "unix:/path", "unix:@name" (abstract).
 class endpoint {
  public:
   endpoint() = default;
-  /// Numeric addresses and "localhost" only: no look-up, nothing that could block. On a bad text the error says what
-  /// is wrong with it.
+  /// Numeric addresses and "localhost" only: no look-up, nothing that could block. On a bad text the error
+  /// says what is wrong with it.
   static error parse(std::string_view text, endpoint& into);
   static endpoint from(const sockaddr* address, std::size_t length);
 

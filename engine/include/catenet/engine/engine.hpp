@@ -24,16 +24,17 @@ struct engine_options {
   io_choice io = io_choice::automatic;
   depot_options slab;
 
-  std::uint32_t park_after_ms = 1000;           ///< a stream quiet for so long is parked on a poll
-  std::uint32_t linger_ms = 2000;               ///< after our FIN, how long the peer may take to end
-  std::uint32_t drain_ms = 5000;                ///< after stop(), how long streams may take to finish
-  std::uint64_t high_watermark = 256_KiB;       ///< unsent bytes above which send() says `queued`
-  std::uint64_t low_watermark = 64_KiB;         ///< and to which they must fall for writable()
-  std::uint64_t send_limit = 64_MiB;            ///< unsent bytes above which send() refuses
-  std::uint32_t receive_blocks_max = 1024;      ///< most blocks in a core's receive ring; power of two
+  std::uint32_t park_after_ms = 1000;       ///< a stream quiet for so long is parked on a poll
+  std::uint32_t linger_ms = 2000;           ///< after our FIN, how long the peer may take to end
+  std::uint32_t drain_ms = 5000;            ///< after stop(), how long streams may take to finish
+  std::uint32_t send_stall_ms = 30000;      ///< a peer that acknowledges nothing for so long is reset
+  std::uint64_t high_watermark = 256_KiB;   ///< unsent bytes above which send() says `queued`
+  std::uint64_t low_watermark = 64_KiB;     ///< and to which they must fall for writable()
+  std::uint64_t send_limit = 64_MiB;        ///< unsent bytes above which send() refuses
+  std::uint32_t receive_blocks_max = 1024;  ///< most blocks in a core's receive ring; power of two
   int listen_backlog = 4096;
-  bool handle_signals = true;                   ///< SIGINT and SIGTERM stop(), SIGPIPE is ignored, while run() runs
-  bool pin_cores = false;                       ///< each thread to one processor
+  bool handle_signals = true;  ///< SIGINT and SIGTERM stop(), SIGPIPE is ignored, while run() runs
+  bool pin_cores = false;      ///< each thread to one processor
 };
 
 /// Makes the protocol of a listener for one core; called on that core's thread before it accepts.
@@ -46,15 +47,15 @@ class engine {
   engine(const engine&) = delete;
   engine& operator=(const engine&) = delete;
 
-  /// Binds and listens now (one socket a core with SO_REUSEPORT; a UNIX socket is shared), accepts once run() runs.
-  /// `bound` gets the address, with the port that port 0 became. Before run() only.
+  /// Binds and listens now (one socket a core with SO_REUSEPORT; a UNIX socket is shared), accepts once run()
+  /// runs. `bound` gets the address, with the port that port 0 became. Before run() only.
   error listen(std::string_view where, protocol_factory make, endpoint* bound = nullptr);
 
   /// Called on core 0 once every core accepts.
   void on_start(callback<void()> f);
 
-  /// Runs until stop(). Core 0 runs on the calling thread. An error when something could not be started; it has been
-  /// logged as well.
+  /// Runs until stop(). Core 0 runs on the calling thread. An error when something could not be started; it
+  /// has been logged as well.
   error run();
 
   /// Stops accepting, drains and ends run(). Any thread, also a signal handler.
@@ -73,6 +74,9 @@ class engine {
  private:
   friend class core;
   struct state;
+  error choose_io();
+  void run_core(unsigned index);
+  void set_signals(bool on);
   engine_options options_;
   std::unique_ptr<state> state_;
 };

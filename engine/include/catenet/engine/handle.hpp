@@ -1,5 +1,5 @@
-// A handle names something that can die. It may be copied, kept and used on any thread; once the thing is gone, who
-// uses the handle is told so.
+// A handle names something that can die. It may be copied, kept and used on any thread; once the thing is
+// gone, who uses the handle is told so.
 #pragma once
 
 #include <compare>

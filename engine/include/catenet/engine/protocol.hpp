@@ -1,5 +1,6 @@
-// What a protocol module implements: it is told what happens to streams. There is one instance for each listener (or
-// route) and core, shared by all its streams, so an idle connection needs no object of its own here.
+// What a protocol module implements: it is told what happens to streams. There is one instance for each
+// listener (or route) and core, shared by all its streams, so an idle connection needs no object of its own
+// here.
 #pragma once
 
 #include <catenet/slab/chain.hpp>
@@ -8,9 +9,9 @@ namespace catenet {
 
 class stream;
 
-/// Every call comes from the loop of the stream's core, never from within a call that the protocol makes, so there is
-/// no recursion. In any of them the protocol may do anything to any stream of its core, closing included; a stream
-/// stays valid until its closed() has returned.
+/// Every call comes from the loop of the stream's core, never from within a call that the protocol makes, so
+/// there is no recursion. In any of them the protocol may do anything to any stream of its core, closing
+/// included; a stream stays valid until its closed() has returned.
 class protocol {
  public:
   virtual ~protocol() = default;
@@ -27,8 +28,8 @@ class protocol {
   virtual void expired(stream& s);
   /// The engine is stopping: finish what is under way, then close; idle streams close at once.
   virtual void drain(stream& s);
-  /// The end, told exactly once: reset by the peer, aborted, or closed. Release the session here. The stream must
-  /// not be used after this returns.
+  /// The end, told exactly once: reset by the peer, aborted, or closed. Release the session here. The stream
+  /// must not be used after this returns.
   virtual void closed(stream&) {}
 };
 

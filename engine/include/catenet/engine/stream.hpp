@@ -1,8 +1,10 @@
-// A stream: a connected socket with an outgoing chain. It lives on one core and takes 72 bytes while it is idle.
+// A stream: a connected socket with an outgoing chain. It lives on one core and takes 72 bytes while it is
+// idle.
 //
 //             send(chain) ─▶ queue ─(end of the turn)─▶ flight ─▶ one send to the kernel, whole chain at once
 //                                                        │ at its completion every block goes home
-//   open ─ close() ─▶ finishing ─ all sent ─▶ lingering (FIN sent, input discarded, timer) ─▶ winding down ─▶ gone
+//   open ─ close() ─▶ finishing ─ all sent ─▶ lingering (FIN sent, input discarded, timer) ─▶ winding down ─▶
+//   gone
 //     └─── abort(), reset by the peer, linger time over ────────────────────────────────────────▶ ┘
 //   winding down: cancel what the kernel still has, wait for every terminal completion, close the descriptor
 //
@@ -20,6 +22,7 @@ namespace catenet {
 class core;
 class endpoint;
 class protocol;
+struct completion;
 struct stream_traffic;
 
 /// What became of a send.
@@ -34,19 +37,20 @@ class stream final : timer {
  public:
   stream() = default;
 
-  /// Queues a chain (memory and file regions); everything queued within one turn of the loop leaves as one send.
+  /// Queues a chain (memory and file regions); everything queued within one turn of the loop leaves as one
+  /// send.
   send_result send(chain&& bytes);
   /// Bytes accepted and not yet taken by the kernel.
   [[nodiscard]] std::uint64_t unsent() const;
 
-  /// Stops and resumes reading. What the kernel had delivered before the pause took hold is kept and handed over at
-  /// resume().
+  /// Stops and resumes reading. What the kernel had delivered before the pause took hold is kept and handed
+  /// over at resume().
   void pause();
   void resume();
   [[nodiscard]] bool paused() const { return (flags_ & flag_paused) != 0; }
 
-  /// A hint that `bytes` of one body follow: they may be read into large blocks. A lying hint costs nothing: blocks
-  /// are taken when bytes come. 0 takes it back.
+  /// A hint that `bytes` of one body follow: they may be read into large blocks. A lying hint costs nothing:
+  /// blocks are taken when bytes come. 0 takes it back.
   void expect(std::uint64_t bytes);
 
   /// Finishes sending, says FIN, discards what still comes for a while, closes. Further sends are `gone`.
@@ -57,7 +61,7 @@ class stream final : timer {
 
   /// One deadline a stream: protocol::expired() is called once it passes. Setting a later one costs a store.
   void set_deadline(std::uint32_t delay_ms);
-  void clear_deadline() { deadline_set(false); }
+  void clear_deadline() { flags_ &= ~flag_deadline; }
 
   /// Who is told of this stream, and that one's state for it.
   [[nodiscard]] protocol* owner_protocol() const { return protocol_; }
@@ -80,62 +84,64 @@ class stream final : timer {
   friend class stream_table;
 
   void expire() override;
-  void deadline_set(bool on) { flags_ = static_cast<std::uint16_t>(on ? flags_ | flag_deadline : flags_ & ~flag_deadline); }
 
-  // What happens to it, in core's words (stream.cpp).
-  void start(int fd, protocol& p, std::uint16_t listener);
-  void on_receive(std::int32_t result, bool more, block* data);
+  // What the core tells it, once a completion or the end of the turn is there.
+  void start(int fd, protocol& p);
+  void on_receive(const completion& c);
   void on_poll(std::int32_t result);
   void on_send(std::int32_t result);
   void on_writable(std::int32_t result);
   void on_closed();
+  void on_blocks();
   void flush();
-  void told();
+  void tell_closed();
 
   void arm();
-  void park();
+  void arm_timer();
+  void wait_parked();
   void stop_receive();
   void deliver(chain&& bytes);
   void end_of_input();
-  void fail();
-  void wind_down();
-  void begin_linger();
-  void try_finish();
-  void rearm_timer();
+  void start_send();
   void send_file();
-  void sent(std::uint64_t bytes);
+  void sent();
+  [[nodiscard]] bool stalled();
+  void begin_linger();
+  void wind_down();
+  void try_finish();
   stream_traffic& traffic();
   void release_traffic();
   void mark_dirty();
+  void clear(std::uint32_t flags) { flags_ &= ~flags; }
 
-  enum : std::uint16_t {
+  enum : std::uint32_t {
     flag_paused = 1 << 0,
-    flag_receiving = 1 << 1,    // a receive is with the kernel
-    flag_polling = 1 << 2,      // parked: a poll is with the kernel
-    flag_sending = 1 << 3,      // a send (or a poll for writing) is with the kernel
-    flag_cancelling = 1 << 4,   // the receive or poll was told to end
-    flag_ended = 1 << 5,        // the peer's FIN was seen
-    flag_closing = 1 << 6,      // close() was called
-    flag_lingering = 1 << 7,    // our FIN is out
-    flag_dead = 1 << 8,         // nothing more is told; winding down
-    flag_untold = 1 << 9,       // closed() is still to be called
-    flag_dirty = 1 << 10,       // on the core's list for the end of the turn
+    flag_receiving = 1 << 1,   // a receive is with the kernel
+    flag_polling = 1 << 2,     // parked: a poll is with the kernel
+    flag_sending = 1 << 3,     // a send (or a poll for writing) is with the kernel
+    flag_cancelling = 1 << 4,  // the receive or poll was told to end
+    flag_ended = 1 << 5,       // the peer's FIN was seen
+    flag_closing = 1 << 6,     // close() was called
+    flag_lingering = 1 << 7,   // our FIN is out
+    flag_dead = 1 << 8,        // nothing more is told; winding down
+    flag_untold = 1 << 9,      // closed() is still to be called
+    flag_dirty = 1 << 10,      // on the core's list for the end of the turn
     flag_deadline = 1 << 11,
-    flag_above = 1 << 12,       // above the high watermark: writable() is owed
-    flag_closed_fd = 1 << 13,   // the descriptor's close is with the kernel
-    flag_end_held = 1 << 14,    // FIN came while paused: told after what is held
-    flag_starved = 1 << 15,     // waits for receive blocks
+    flag_above = 1 << 12,      // above the high watermark: writable() is owed
+    flag_closed_fd = 1 << 13,  // the descriptor's close is with the kernel
+    flag_end_held = 1 << 14,   // FIN came while paused: told after what is held
+    flag_starved = 1 << 15,    // waits for receive blocks
+    flag_large = 1 << 16,      // the receive under way is into a large block
   };
 
-  std::uint32_t generation_ = 0;      // in the tail padding of timer
+  std::uint32_t generation_ = 0;  // in the tail padding of timer
   protocol* protocol_ = nullptr;
   void* session_ = nullptr;
-  stream_traffic* traffic_ = nullptr; // only while something is unsent or held back
+  stream_traffic* traffic_ = nullptr;  // only while something is unsent or held back
   std::int32_t fd_ = -1;
-  std::uint32_t active_ms_ = 0;       // when it was last heard of
+  std::uint32_t active_ms_ = 0;  // when it was last heard of
   std::uint32_t deadline_ms_ = 0;
-  std::uint16_t flags_ = 0;
-  std::uint16_t listener_ = 0;
+  std::uint32_t flags_ = 0;
 };
 
 }  // namespace catenet

@@ -1,4 +1,5 @@
-// A coroutine that a handler may be. It starts at once, runs until it has to wait, and is resumed on its own core.
+// A coroutine that a handler may be. It starts at once, runs until it has to wait, and is resumed on its own
+// core.
 #pragma once
 
 #include <coroutine>
@@ -14,7 +15,7 @@ void* allocate_frame(std::size_t bytes);  // from mimalloc; throws std::bad_allo
 void free_frame(void* frame);
 
 struct task_promise_base {
-  std::coroutine_handle<> waiter;      // who awaits this task
+  std::coroutine_handle<> waiter;         // who awaits this task
   void (*done)(void* context) = nullptr;  // or who is told when it ends
   void* context = nullptr;
   std::exception_ptr failure;
@@ -83,9 +84,9 @@ class [[nodiscard]] task {
   [[nodiscard]] bool done() const { return handle_.done(); }
   /// What escaped from the coroutine, or null.
   [[nodiscard]] std::exception_ptr failure() const { return handle_.promise().failure; }
-  /// Calls `done(context)` when it ends; only while it has not. The callee may end the task.
-  void on_done(void (*done)(void* context), void* context) {
-    handle_.promise().done = done;
+  /// Calls `tell(context)` when it ends; only while it has not. The callee may end the task.
+  void on_done(void (*tell)(void* context), void* context) {
+    handle_.promise().done = tell;
     handle_.promise().context = context;
   }
   /// Ends the coroutine now, wherever it waits.

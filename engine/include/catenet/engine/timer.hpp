@@ -1,5 +1,5 @@
-// Timers: a hierarchical wheel of milliseconds, one a core. Starting, moving and stopping are O(1); an armed timer
-// costs its own hook and nothing else, and the kernel sees only the nearest due time.
+// Timers: a hierarchical wheel of milliseconds, one a core. Starting, moving and stopping are O(1); an armed
+// timer costs its own hook and nothing else, and the kernel sees only the nearest due time.
 //
 //   level 0: 64 slots of 1 ms | level 1: 64 of 64 ms | … | level 4: 64 of 4.6 h        (together 12.4 days)
 #pragma once
@@ -28,7 +28,8 @@ class timer {
   }
 
  protected:
-  ~timer() { stop(); }
+  virtual ~timer() { stop(); }
+  [[nodiscard]] std::uint32_t due_ms() const { return due_ms_; }  ///< on the wheel's clock; while armed
 
  private:
   friend class timer_wheel;
@@ -39,8 +40,8 @@ class timer {
   std::uint32_t due_ms_ = 0;
 };
 
-/// Time is a count of milliseconds that wraps after 49 days; differences are what matters. A delay longer than
-/// delay_ms_max is cut to it.
+/// Time is a count of milliseconds that wraps after 49 days; differences are what matters. A delay longer
+/// than delay_ms_max is cut to it.
 class timer_wheel {
  public:
   static constexpr std::uint32_t delay_ms_max = (1u << 30) - 1;
@@ -50,13 +51,15 @@ class timer_wheel {
   timer_wheel(const timer_wheel&) = delete;
   timer_wheel& operator=(const timer_wheel&) = delete;
 
-  /// Arms (or moves) a timer to expire `delay_ms` from the wheel's present on; 0 means at the next advance().
+  /// Arms (or moves) a timer to expire `delay_ms` from the wheel's present on; 0 counts as 1.
   void start(timer& t, std::uint32_t delay_ms);
 
-  /// Moves the present on and expires what is due, in order of due time; timers may start and stop others meanwhile.
+  /// Moves the present on and expires what is due, in order of due time; timers may start and stop others
+  /// meanwhile.
   void advance(std::uint32_t now_ms);
 
-  /// Milliseconds until something may be due (never later than the true due time), or -1 when nothing is armed.
+  /// Milliseconds until something may be due (never later than the true due time), or -1 when nothing is
+  /// armed.
   [[nodiscard]] std::int64_t until_next() const;
 
   [[nodiscard]] std::uint32_t now_ms() const { return now_ms_; }

@@ -1,0 +1,280 @@
+// The loop of a core.
+#include <catenet/engine/core.hpp>
+#include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
+
+#include "core_state.hpp"
+#include "engine_state.hpp"
+#include "uring.hpp"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <ctime>
+
+namespace catenet {
+
+namespace {
+
+thread_local constinit core* current_core = nullptr;
+
+constexpr std::uint32_t accept_retry_ms = 100;
+constexpr std::uint32_t clock_sync_ms = 500;  // how far unix_seconds() may lag behind a step of the clock
+constexpr std::int64_t starved_retry_ms =
+    10;  // blocks that other cores gave back are seen so much later at most
+
+std::uint64_t steady_ms() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
+}
+
+token accept_token(std::size_t listener) {
+  return {operation::accept, static_cast<std::uint32_t>(listener), 1};
+}
+
+}  // namespace
+
+core::core(engine& of, std::uint16_t index)
+    : engine_(of), index_(index), state_(std::make_unique<core_state>(*this)) {}
+core::~core() = default;
+
+core* core::current() { return current_core; }
+
+error core::start() {
+  core_state& s = *state_;
+  current_core = this;
+  s.blocks = std::make_unique<pool>(engine_.slab());
+  timers_.set_now(static_cast<std::uint32_t>(steady_ms()));
+  s.io = engine_.state_->make_backend({s.io_counters, engine_.state_->wake_fds[index_]});
+  if (error e = s.io->start()) return e;
+  for (engine::state::listener& l : engine_.state_->listeners) {
+    listening mine;
+    mine.fd = std::exchange(l.descriptors[index_], -1);
+    mine.speaks = l.make(*this);
+    mine.accepting = true;
+    s.io->accept(mine.fd, accept_token(s.listeners.size()));
+    s.listeners.push_back(std::move(mine));
+  }
+  return {};
+}
+
+void core::run() {
+  while (!finished()) turn();
+}
+
+bool core::finished() const {
+  const core_state& s = *state_;
+  if (!s.draining || s.streams.live() != 0) return false;
+  for (const listening& l : s.listeners)
+    if (l.fd >= 0) return false;
+  return true;
+}
+
+// One iteration: one wait in the kernel, then what it told, letters, timers, and at last what all that left
+// to do.
+void core::turn() {
+  core_state& s = *state_;
+  std::int64_t timeout_ms = timers_.until_next();
+  if (!s.starved.empty() && (timeout_ms < 0 || timeout_ms > starved_retry_ms)) timeout_ms = starved_retry_ms;
+  // Who posts after this store wakes us; who posted before it is seen by the look into the box.
+  s.sleeping.store(true, std::memory_order_seq_cst);
+  if (!s.mail.empty() || (engine_.state_->stops.load() != 0 && !s.draining)) timeout_ms = 0;
+  s.io->wait(s.completions, timeout_ms);
+  s.sleeping.store(false, std::memory_order_relaxed);
+
+  const std::uint64_t now_ms = steady_ms();
+  if (static_cast<std::uint32_t>(now_ms) - s.clock_synced_ms >= clock_sync_ms || unix_seconds_ == 0) {
+    s.clock_synced_ms = static_cast<std::uint32_t>(now_ms);
+    s.clock_offset_s = static_cast<std::int64_t>(time(nullptr)) - static_cast<std::int64_t>(now_ms / 1000);
+  }
+  unix_seconds_ = static_cast<std::int64_t>(now_ms / 1000) + s.clock_offset_s;
+  timers_.advance(static_cast<std::uint32_t>(now_ms));
+  for (const completion& c : s.completions) dispatch(c);
+  s.completions.clear();
+  s.mail.run();
+  end_of_turn();
+  s.turns.add(1);
+}
+
+void core::dispatch(const completion& c) {
+  const operation what = c.about.what();
+  if (what == operation::wake || what == operation::cancel) return;
+  if (what == operation::accept) return accepted(c);
+  stream* s = state_->streams.at(c.about.slot(), c.about.generation());
+  if (s == nullptr) {  // cannot be: a slot is free only once every operation on it has ended
+    log(log_level::error, "a completion names a stream that is gone");
+    lease{c.data}.reset();
+    return;
+  }
+  switch (what) {
+    case operation::receive:
+    case operation::receive_large:
+      return s->on_receive(c);
+    case operation::send:
+      return s->on_send(c.result);
+    case operation::poll:
+      return s->on_poll(c.result);
+    case operation::writable:
+      return s->on_writable(c.result);
+    case operation::close:
+      return s->on_closed();
+    default:
+      return;
+  }
+}
+
+void core::accepted(const completion& c) {
+  core_state& s = *state_;
+  listening& l = s.listeners[c.about.slot()];
+  l.accepting = c.more;
+  if (c.result >= 0) {
+    stream* made = s.draining ? nullptr : s.streams.take();
+    if (made == nullptr) {
+      ::close(c.result);
+    } else {
+      s.accepted.add(1);
+      s.connections.add(1);
+      made->start(c.result, *l.speaks);
+    }
+  } else if (c.result == -EMFILE || c.result == -ENFILE || c.result == -ENOMEM || c.result == -ENOBUFS) {
+    if (!l.starved)
+      log(log_level::warning,
+          "accept: " + errno_text(-c.result) + "; accepting goes on when a connection has closed");
+    l.starved = true;
+    if (!s.accept_retry.armed()) timers_.start(s.accept_retry, accept_retry_ms);
+    return;
+  } else if (c.result != -ECANCELED && c.result != -ECONNABORTED && c.result != -EINTR &&
+             c.result != -EAGAIN) {
+    log(log_level::warning, "accept: " + errno_text(-c.result));
+  }
+  if (l.accepting) return;
+  if (s.draining) {
+    ::close(std::exchange(l.fd, -1));
+  } else {
+    l.accepting = true;
+    s.io->accept(l.fd, c.about);
+  }
+}
+
+// After descriptors had run out.
+void core::accept_again() {
+  core_state& s = *state_;
+  s.accept_retry.due = false;
+  for (std::size_t i = 0; i != s.listeners.size(); ++i) {
+    listening& l = s.listeners[i];
+    if (!l.starved || l.accepting || l.fd < 0) continue;
+    l.starved = false;
+    l.accepting = true;
+    s.io->accept(l.fd, accept_token(i));
+  }
+}
+
+void core::end_of_turn() {
+  core_state& s = *state_;
+  if (!s.draining && engine_.state_->stops.load(std::memory_order_relaxed) != 0) begin_drain();
+  if (s.draining) press_drain();
+  if (s.accept_retry.due) accept_again();
+  // Flushing one stream may, through its protocol, make others dirty: they are appended and served in the
+  // same turn.
+  for (std::size_t i = 0; i != s.dirty.size(); ++i) s.dirty[i]->flush();
+  s.dirty.clear();
+  for (std::size_t i = 0; i != s.ended.size(); ++i) s.ended[i]->tell_closed();
+  s.ended.clear();
+  if (!s.starved.empty()) feed_starved();
+  s.blocks->turn();
+}
+
+// Receives that found no block are armed again when the slab has one. With none, they wait for the next turn.
+void core::feed_starved() {
+  core_state& s = *state_;
+  if (lease probe = lease::of(4_KiB); !probe) return;
+  std::vector<stream*> fed;
+  fed.swap(s.starved);
+  for (stream* one : fed) one->on_blocks();
+}
+
+void core::begin_drain() {
+  core_state& s = *state_;
+  s.draining = true;
+  s.drain_due_ms = now_ms() + engine_.options().drain_ms;
+  timers_.start(s.drain_wake, engine_.options().drain_ms);
+  for (std::size_t i = 0; i != s.listeners.size(); ++i) {
+    listening& l = s.listeners[i];
+    if (l.accepting)
+      s.io->cancel(accept_token(i));
+    else
+      ::close(std::exchange(l.fd, -1));
+  }
+  s.streams.for_each([](stream& one) {
+    if (!one.closing()) one.owner_protocol()->drain(one);
+  });
+}
+
+// Past the drain's deadline, or told to stop a second time: what is still open is reset.
+void core::press_drain() {
+  core_state& s = *state_;
+  const bool due = static_cast<std::int32_t>(now_ms() - s.drain_due_ms) >= 0;
+  if (due || engine_.state_->stops.load(std::memory_order_relaxed) > 1)
+    s.streams.for_each([](stream& one) { one.abort(); });
+}
+
+// On the core's thread, once nothing is left to do: gives everything back, the pool last.
+void core::finish() {
+  core_state& s = *state_;
+  s.mail.close();
+  engine_.state_->all_idle.arrive_and_wait();  // until then others may wake us through our back end
+  for (listening& l : s.listeners)
+    if (l.fd >= 0) ::close(l.fd);
+  s.listeners.clear();
+  s.io.reset();
+  while (s.free_traffic != nullptr) delete std::exchange(s.free_traffic, s.free_traffic->next);
+  s.blocks.reset();
+  current_core = nullptr;
+}
+
+bool core::post(callback<void()> run) {
+  core_state& s = *state_;
+  if (!s.mail.push(std::move(run))) return false;
+  // Only the first poster after it went to sleep has to wake it.
+  if (!s.sleeping.load(std::memory_order_seq_cst) || !s.sleeping.exchange(false)) return true;
+  const int wake_fd = engine_.state_->wake_fds[index_];
+  if (core* mine = current_core; mine != nullptr && &mine->engine_ == &engine_)
+    mine->state_->io->wake_peer(*s.io, wake_fd);
+  else
+    engine_.state_->wake(index_);
+  return true;
+}
+
+stream* core::find(handle h) {
+  if (h.core != index_ || !h) return nullptr;
+  stream* s = state_->streams.at(h.slot, h.generation);
+  return s == nullptr || s->closing() ? nullptr : s;
+}
+
+void core::for_each(const callback<void(stream&)>& f) {
+  state_->streams.for_each([&](stream& s) {
+    if (!s.closing()) f(s);
+  });
+}
+
+bool core::draining() const { return state_->draining; }
+
+core_statistics core::statistics() const {
+  const core_state& s = *state_;
+  core_statistics all;
+  all.connections = s.connections.get();
+  all.accepted = s.accepted.get();
+  all.bytes_in = s.bytes_in.get();
+  all.bytes_out = s.bytes_out.get();
+  all.turns = s.turns.get();
+  all.sends = s.sends.get();
+  all.parked = s.parked.get();
+  all.enters = s.io_counters.enters.get();
+  all.submissions = s.io_counters.submissions.get();
+  all.completions = s.io_counters.completions.get();
+  all.out_of_blocks = s.io_counters.out_of_blocks.get();
+  return all;
+}
+
+}  // namespace catenet

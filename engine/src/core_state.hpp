@@ -1,0 +1,71 @@
+// What a core keeps that its public header need not show.
+#pragma once
+
+#include <catenet/engine/backend.hpp>
+#include <catenet/engine/core.hpp>
+#include <catenet/engine/protocol.hpp>
+#include <catenet/slab/pool.hpp>
+
+#include "mailbox.hpp"
+#include "stream_table.hpp"
+
+#include <atomic>
+#include <memory>
+#include <vector>
+
+namespace catenet {
+
+/// What a stream needs only while something is unsent or held back; from a free list of its core.
+struct stream_traffic {
+  chain queue;                      // accepted, not yet handed to the kernel
+  chain flight;                     // read by the send that is under way
+  chain held;                       // received while reading is paused
+  std::uint64_t expecting = 0;      // body bytes still to come, for reading into large blocks
+  std::uint64_t progress_mark = 0;  // what the kernel said last of how far the peer has come
+  std::uint32_t progress_ms = 0;    // and when that last changed
+  stream_traffic* next = nullptr;
+};
+
+struct listening {
+  int fd = -1;
+  std::unique_ptr<protocol> speaks;
+  bool accepting = false;  // an accept is with the kernel
+  bool starved = false;    // no descriptors were left
+};
+
+struct core_state {
+  explicit core_state(core& of) : streams(of) {}
+
+  backend_counters io_counters;
+  std::unique_ptr<pool> blocks;
+  std::unique_ptr<backend> io;
+  stream_table streams;
+  std::vector<listening> listeners;
+  mailbox mail;
+  std::atomic<bool> sleeping{false};
+
+  std::vector<completion> completions;
+  std::vector<stream*> dirty;    // something to send, to deliver or to arm at the end of the turn
+  std::vector<stream*> ended;    // closed() is owed
+  std::vector<stream*> starved;  // wait for receive blocks
+  stream_traffic* free_traffic = nullptr;
+
+  bool draining = false;
+  std::uint32_t drain_due_ms = 0;
+  std::int64_t clock_offset_s = 0;  // unix time minus the steady clock, in seconds
+  std::uint32_t clock_synced_ms = 0;
+
+  // Tries again to accept after descriptors ran out: they may be freed by somebody else in the process.
+  struct retry_timer final : timer {
+    bool due = false;
+    void expire() override { due = true; }
+  } accept_retry;
+
+  // Ends a wait when the time for draining is over.
+  struct wake_timer final : timer {
+  } drain_wake;
+
+  counter connections, accepted, bytes_in, bytes_out, turns, sends, parked;
+};
+
+}  // namespace catenet

@@ -1,0 +1,189 @@
+// Starting and stopping the cores together.
+#include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
+
+#include "engine_state.hpp"
+#include "sockets.hpp"
+#include "uring.hpp"
+
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <csignal>
+#include <thread>
+
+namespace catenet {
+
+namespace {
+
+// The engine that signals stop: the one whose run() began last.
+std::atomic<engine*> signalled{nullptr};
+
+void on_signal(int) {
+  const int saved = errno;
+  if (engine* e = signalled.load()) e->stop();
+  errno = saved;
+}
+
+void pin(unsigned index) {
+  cpu_set_t all;
+  CPU_ZERO(&all);
+  if (sched_getaffinity(0, sizeof all, &all) != 0) return;
+  // The index-th of the processors that this process may use.
+  unsigned left = index % static_cast<unsigned>(std::max(1, CPU_COUNT(&all)));
+  for (int cpu = 0; cpu != CPU_SETSIZE; ++cpu) {
+    if (!CPU_ISSET(cpu, &all) || left-- != 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    pthread_setaffinity_np(pthread_self(), sizeof one, &one);
+    return;
+  }
+}
+
+engine_options checked(engine_options o) {
+  if (o.cores == 0) o.cores = std::max(1u, std::thread::hardware_concurrency());
+  o.receive_blocks_max = std::bit_ceil(std::clamp(o.receive_blocks_max, 16u, 32768u));
+  o.low_watermark = std::min(o.low_watermark, o.high_watermark);
+  return o;
+}
+
+}  // namespace
+
+std::unique_ptr<backend> engine::state::make_backend(backend_context context) const {
+  return std::make_unique<uring>(uring_options{receive_blocks_max}, context);
+}
+
+void engine::state::wake(unsigned index) const {
+  const std::uint64_t one = 1;
+  // Fails only when the counter would overflow, and then the core is awake. Nothing is logged: a signal
+  // handler may be calling.
+  [[maybe_unused]] const ssize_t written = ::write(wake_fds[index], &one, sizeof one);
+}
+
+engine::engine(engine_options options) : options_(checked(std::move(options))) {
+  state_ = std::make_unique<state>(options_.slab, options_.cores);
+  state_->receive_blocks_max = options_.receive_blocks_max;
+  for (unsigned i = 0; i != options_.cores; ++i) {
+    state_->wake_fds.push_back(eventfd(0, EFD_CLOEXEC));
+    if (state_->wake_fds.back() < 0 && !state_->failure)
+      state_->failure = {"eventfd", "core " + std::to_string(i), errno,
+                         "raise the limit of descriptors (ulimit -n)"};
+    state_->cores.push_back(std::make_unique<core>(*this, static_cast<std::uint16_t>(i)));
+  }
+  if (!state_->blocks.ok() && !state_->failure)
+    state_->failure = {"reserve memory", state_->blocks.error(), 0, {}};
+}
+
+engine::~engine() {
+  for (const state::listener& l : state_->listeners) {
+    for (const int fd : l.descriptors)
+      if (fd >= 0) ::close(fd);
+    if (const std::string path = l.where.path(); !path.empty() && path[0] != '@') ::unlink(path.c_str());
+  }
+  state_->cores.clear();
+  for (const int fd : state_->wake_fds)
+    if (fd >= 0) ::close(fd);
+}
+
+error engine::listen(std::string_view where, protocol_factory make, endpoint* bound) {
+  state::listener made;
+  error e = endpoint::parse(where, made.where);
+  if (!e) e = open_listeners(made.where, options_.cores, options_.listen_backlog, made.descriptors);
+  if (e) {
+    log(log_level::error, e.text());
+    if (!state_->failure) state_->failure = e;
+    return e;
+  }
+  if (bound != nullptr) *bound = made.where;
+  made.make = std::move(make);
+  state_->listeners.push_back(std::move(made));
+  return {};
+}
+
+void engine::on_start(callback<void()> f) { state_->on_start.push_back(std::move(f)); }
+
+error engine::choose_io() {
+  if (options_.io == io_choice::epoll)
+    return {"start", "the epoll back end", ENOSYS, "this build has io_uring only; use --io uring or auto"};
+  state_->io_name = "io_uring";
+  return probe_uring();
+}
+
+// The life of a core's thread. All cores start before any runs, and all leave their loops before any ends.
+void engine::run_core(unsigned index) {
+  if (options_.pin_cores) pin(index);
+  core& c = *state_->cores[index];
+  if (error e = c.start()) {
+    const std::lock_guard lock(state_->failure_mutex);
+    if (!state_->failure) state_->failure = std::move(e);
+    state_->failed = true;
+  }
+  state_->all_started.arrive_and_wait();
+  if (!state_->failed) {
+    if (index == 0)
+      for (const callback<void()>& f : state_->on_start) f();
+    c.run();
+  }
+  c.finish();
+}
+
+error engine::run() {
+  if (!state_->failure)
+    if (error e = choose_io()) state_->failure = std::move(e);
+  if (!state_->failure) {
+    if (options_.handle_signals) set_signals(true);
+    std::vector<std::thread> others;
+    for (unsigned i = 1; i != options_.cores; ++i) others.emplace_back([this, i] { run_core(i); });
+    run_core(0);
+    for (std::thread& t : others) t.join();
+    if (options_.handle_signals) set_signals(false);
+  }
+  if (state_->failure) log(log_level::error, state_->failure.text());
+  return state_->failure;
+}
+
+void engine::set_signals(bool on) {
+  signalled = on ? this : nullptr;
+  struct sigaction action{};
+  action.sa_handler = on ? on_signal : SIG_DFL;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  action.sa_handler = on ? SIG_IGN : SIG_DFL;
+  sigaction(SIGPIPE, &action, nullptr);
+}
+
+void engine::stop() {
+  state_->stops.fetch_add(1);
+  for (unsigned i = 0; i != state_->wake_fds.size(); ++i) state_->wake(i);
+}
+
+unsigned engine::cores() const { return options_.cores; }
+core& engine::at(unsigned index) { return *state_->cores[index]; }
+depot& engine::slab() { return state_->blocks; }
+std::string_view engine::io_name() const { return state_->io_name; }
+
+core_statistics engine::statistics() const {
+  core_statistics sum;
+  for (const auto& c : state_->cores) {
+    const core_statistics one = c->statistics();
+    sum.connections += one.connections;
+    sum.accepted += one.accepted;
+    sum.bytes_in += one.bytes_in;
+    sum.bytes_out += one.bytes_out;
+    sum.turns += one.turns;
+    sum.sends += one.sends;
+    sum.parked += one.parked;
+    sum.enters += one.enters;
+    sum.submissions += one.submissions;
+    sum.completions += one.completions;
+    sum.out_of_blocks += one.out_of_blocks;
+  }
+  return sum;
+}
+
+}  // namespace catenet

@@ -1,0 +1,494 @@
+// What happens to a stream: receiving, sending, parking, closing.
+#include <catenet/engine/endpoint.hpp>
+#include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
+#include <catenet/engine/stream.hpp>
+
+#include "core_state.hpp"
+
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace catenet {
+
+static_assert(sizeof(stream) <= 80, "an idle connection is judged by its bytes");
+
+namespace {
+
+// Most segments in one send: UIO_MAXIOV.
+constexpr std::size_t segments_per_send_max = 1024;
+// A body with less than this to come is received into small blocks: changing over costs a cancel.
+constexpr std::uint64_t large_receive_bytes_min = 128_KiB;
+// Most file bytes sent in one go before other streams have their turn.
+constexpr std::size_t file_bytes_per_turn = 1_MiB;
+
+bool passed(std::uint32_t now_ms, std::uint32_t due_ms) {
+  return static_cast<std::int32_t>(now_ms - due_ms) >= 0;
+}
+
+// Bytes of memory at the front: up to the first file region, and no more segments than one send takes.
+std::uint64_t sendable(const chain& c) {
+  std::uint64_t bytes = 0;
+  std::size_t count = 0;
+  for (const segment* s = c.head();
+       s != nullptr && s->kind != segment_kind::file && count != segments_per_send_max; s = s->next, ++count)
+    bytes += s->length;
+  return bytes;
+}
+
+}  // namespace
+
+void protocol::ended(stream& s) { s.close(); }
+void protocol::expired(stream& s) { s.abort(); }
+void protocol::drain(stream& s) { s.close(); }
+
+core& stream::home() const { return stream_table::core_of(this); }
+handle stream::id() const { return {home().index(), stream_table::slot_of(this), generation_}; }
+
+endpoint stream::peer() const {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (getpeername(fd_, reinterpret_cast<sockaddr*>(&address), &length) != 0) return {};
+  return endpoint::from(reinterpret_cast<sockaddr*>(&address), length);
+}
+
+endpoint stream::local() const {
+  sockaddr_storage address{};
+  socklen_t length = sizeof address;
+  if (getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length) != 0) return {};
+  return endpoint::from(reinterpret_cast<sockaddr*>(&address), length);
+}
+
+stream_traffic& stream::traffic() {
+  if (traffic_ != nullptr) return *traffic_;
+  core_state& c = *home().state_;
+  if (c.free_traffic != nullptr) {
+    traffic_ = c.free_traffic;
+    c.free_traffic = traffic_->next;
+  } else {
+    traffic_ = new stream_traffic;
+  }
+  return *traffic_;
+}
+
+void stream::release_traffic() {
+  if (traffic_ == nullptr) return;
+  core_state& c = *home().state_;
+  traffic_->queue.clear();
+  traffic_->held.clear();
+  traffic_->expecting = 0;
+  traffic_->next = c.free_traffic;
+  c.free_traffic = std::exchange(traffic_, nullptr);
+}
+
+void stream::mark_dirty() {
+  if ((flags_ & flag_dirty) != 0) return;
+  flags_ |= flag_dirty;
+  home().state_->dirty.push_back(this);
+}
+
+// ---- sending
+
+std::uint64_t stream::unsent() const {
+  return traffic_ == nullptr ? 0 : traffic_->queue.bytes() + traffic_->flight.bytes();
+}
+
+send_result stream::send(chain&& bytes) {
+  if (closing()) return send_result::gone;
+  if (bytes.empty()) return send_result::sent;
+  const engine_options& options = home().owner().options();
+  const std::uint64_t waiting = unsent();
+  if (waiting != 0 && waiting + bytes.bytes() > options.send_limit) return send_result::over_limit;
+  traffic().queue.append(std::move(bytes));
+  mark_dirty();
+  if (unsent() <= options.high_watermark) return send_result::sent;
+  flags_ |= flag_above;
+  return send_result::queued;
+}
+
+// At the end of the turn: hands over what was held back, sends what is queued, or goes on with closing.
+void stream::flush() {
+  clear(flag_dirty);
+  if ((flags_ & flag_dead) != 0) return;
+  if (traffic_ != nullptr && (flags_ & flag_paused) == 0 && !traffic_->held.empty()) {
+    deliver(std::move(traffic_->held));
+    if ((flags_ & flag_dead) != 0) return;
+  }
+  if ((flags_ & (flag_end_held | flag_paused)) == flag_end_held) {
+    clear(flag_end_held);
+    end_of_input();
+    if ((flags_ & flag_dead) != 0) return;
+  }
+  if ((flags_ & flag_sending) == 0) {
+    if (traffic_ != nullptr && !traffic_->queue.empty())
+      start_send();
+    else if ((flags_ & (flag_closing | flag_lingering)) == flag_closing)
+      return begin_linger();
+  }
+  arm();
+}
+
+void stream::start_send() {
+  core_state& c = *home().state_;
+  stream_traffic& t = *traffic_;
+  const std::uint64_t memory = sendable(t.queue);
+  if (memory == 0) return send_file();
+  const bool all = memory == t.queue.bytes();
+  if (all) {
+    t.flight = std::move(t.queue);
+  } else {
+    t.flight =
+        std::move(*t.queue.split(memory));  // at a segment's border: nothing is shared, so it cannot fail
+  }
+  t.flight.mark_in_flight(true);
+  flags_ |= flag_sending;
+  t.progress_ms = home().now_ms();
+  if (!armed()) arm_timer();
+  c.sends.add(1);
+  c.io->send(fd_, token{operation::send, stream_table::slot_of(this), generation_}, t.flight, !all);
+}
+
+void stream::on_send(std::int32_t result) {
+  clear(flag_sending);
+  stream_traffic& t = *traffic_;
+  t.flight.mark_in_flight(false);
+  if ((flags_ & flag_dead) != 0) {
+    t.flight.clear();
+    return try_finish();
+  }
+  if (result < 0 && result != -EINTR && result != -EAGAIN) {
+    t.flight.clear();
+    return wind_down();
+  }
+  const auto count = static_cast<std::uint64_t>(std::max(result, 0));
+  home().state_->bytes_out.add(count);
+  t.flight.consume(count);
+  if (!t.flight.empty()) t.queue.prepend(std::move(t.flight));
+  sent();
+}
+
+// Something left: tells the producer when there is room again, and sends or closes on.
+void stream::sent() {
+  active_ms_ = home().now_ms();
+  if ((flags_ & flag_above) != 0 && unsent() <= home().owner().options().low_watermark) {
+    clear(flag_above);
+    if ((flags_ & flag_closing) == 0) protocol_->writable(*this);
+    if ((flags_ & flag_dead) != 0) return;
+  }
+  if (unsent() != 0 || (flags_ & flag_closing) != 0)
+    mark_dirty();
+  else if (traffic_->held.empty() && traffic_->expecting == 0)
+    release_traffic();
+}
+
+// A file region goes out by sendfile, inline, as far as the socket takes it; then a poll waits for room.
+void stream::send_file() {
+  core_state& c = *home().state_;
+  chain& queue = traffic_->queue;
+  const int mode = fcntl(fd_, F_GETFL);
+  fcntl(fd_, F_SETFL,
+        mode | O_NONBLOCK);  // sendfile has no flag for it, and a blocking one would stall the core
+  std::size_t left = file_bytes_per_turn;
+  ssize_t result = 0;
+  while (left != 0 && !queue.empty() && queue.head()->kind == segment_kind::file) {
+    const segment* s = queue.head();
+    auto offset = static_cast<off_t>(s->offset);
+    result = sendfile(fd_, s->file->fd, &offset, std::min<std::size_t>(s->length, left));
+    if (result <= 0) break;
+    c.bytes_out.add(static_cast<std::uint64_t>(result));
+    queue.consume(static_cast<std::uint64_t>(result));
+    left -= static_cast<std::size_t>(result);
+  }
+  fcntl(fd_, F_SETFL, mode);
+  c.sends.add(1);
+  if (result < 0 && errno != EAGAIN && errno != EINTR) return wind_down();
+  if (result == 0) {
+    // The file is shorter than was promised to the peer: only ending the connection tells it so.
+    log(log_level::warning, "a file shrank while it was sent; the connection is ended");
+    return abort();
+  }
+  if (result > 0) return sent();
+  flags_ |= flag_sending;
+  c.io->poll_writable(fd_, token{operation::writable, stream_table::slot_of(this), generation_});
+}
+
+void stream::on_writable(std::int32_t result) {
+  clear(flag_sending);
+  if ((flags_ & flag_dead) != 0) return try_finish();
+  if (result < 0) return wind_down();
+  sent();
+}
+
+// Whether the peer has acknowledged nothing for send_stall_ms. A send completes only when all of it was
+// taken, so progress is asked of the kernel: acknowledged bytes, or for a UNIX socket what is left in the
+// queue.
+bool stream::stalled() {
+  stream_traffic& t = *traffic_;
+  const std::uint32_t now_ms = home().now_ms();
+  tcp_info info{};
+  socklen_t length = sizeof info;
+  std::uint64_t mark = 0;
+  int queued = 0;
+  if (getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &length) == 0)
+    mark = info.tcpi_bytes_acked;
+  else if (ioctl(fd_, SIOCOUTQ, &queued) == 0)
+    mark = static_cast<std::uint64_t>(queued);
+  if (mark != t.progress_mark) {
+    t.progress_mark = mark;
+    t.progress_ms = now_ms;
+  }
+  return now_ms - t.progress_ms >= home().owner().options().send_stall_ms;
+}
+
+// ---- receiving
+
+void stream::arm() {
+  if ((flags_ & (flag_receiving | flag_polling | flag_paused | flag_ended | flag_dead | flag_starved)) != 0)
+    return;
+  core_state& c = *home().state_;
+  flags_ |= flag_receiving;
+  if (traffic_ != nullptr && traffic_->expecting >= large_receive_bytes_min &&
+      (flags_ & flag_lingering) == 0) {
+    flags_ |= flag_large;
+    c.io->receive_large(fd_, token{operation::receive_large, stream_table::slot_of(this), generation_},
+                        traffic_->expecting);
+  } else {
+    c.io->receive(fd_, token{operation::receive, stream_table::slot_of(this), generation_});
+  }
+}
+
+void stream::stop_receive() {
+  if ((flags_ & (flag_receiving | flag_polling)) == 0 || (flags_ & flag_cancelling) != 0) return;
+  flags_ |= flag_cancelling;
+  const operation what = (flags_ & flag_polling) != 0 ? operation::poll
+                         : (flags_ & flag_large) != 0 ? operation::receive_large
+                                                      : operation::receive;
+  home().state_->io->cancel(token{what, stream_table::slot_of(this), generation_});
+}
+
+void stream::on_receive(const completion& c) {
+  core& k = home();
+  const bool was_cancelled = (flags_ & flag_cancelling) != 0;
+  if (!c.more) clear(flag_receiving | flag_cancelling | flag_large);
+  active_ms_ = k.now_ms();
+  lease data{c.data};
+  if (c.result > 0) {
+    k.state_->bytes_in.add(static_cast<std::uint64_t>(c.result));
+    deliver(chain{std::move(data), 0, static_cast<std::size_t>(c.result)});
+  } else if (c.result == 0) {
+    end_of_input();
+  } else if (c.result == -ENOBUFS) {
+    if ((flags_ & flag_starved) == 0) k.state_->starved.push_back(this);
+    flags_ |= flag_starved;
+  } else if (c.result != -ECANCELED && c.result != -EINTR && c.result != -EAGAIN) {
+    return wind_down();
+  }
+  if ((flags_ & flag_dead) != 0) return try_finish();
+  if (c.more) return;
+  // A cancelled receive was cancelled for a pause, for large blocks, or because it was quiet: then a poll
+  // stands in.
+  const bool quiet =
+      was_cancelled && c.result < 0 && traffic_ == nullptr && (flags_ & (flag_paused | flag_lingering)) == 0;
+  if (quiet)
+    wait_parked();
+  else
+    arm();
+}
+
+// The slab has blocks again after a receive found none.
+void stream::on_blocks() {
+  clear(flag_starved);
+  if (fd_ >= 0) arm();
+}
+
+void stream::deliver(chain&& bytes) {
+  if ((flags_ & (flag_lingering | flag_dead | flag_closing)) != 0) return;  // discarded
+  if ((flags_ & flag_paused) != 0) return traffic().held.append(std::move(bytes));
+  if (traffic_ != nullptr && traffic_->expecting != 0)
+    traffic_->expecting -= std::min(traffic_->expecting, bytes.bytes());
+  protocol_->received(*this, std::move(bytes));
+}
+
+void stream::end_of_input() {
+  flags_ |= flag_ended;
+  if ((flags_ & flag_dead) != 0) return;
+  if ((flags_ & flag_lingering) != 0) return wind_down();
+  if ((flags_ & flag_closing) != 0) return mark_dirty();
+  if ((flags_ & flag_paused) != 0 || (traffic_ != nullptr && !traffic_->held.empty())) {
+    flags_ |= flag_end_held;
+    return;
+  }
+  protocol_->ended(*this);
+}
+
+void stream::pause() {
+  if ((flags_ & (flag_paused | flag_dead | flag_closing)) != 0) return;
+  flags_ |= flag_paused;
+  if ((flags_ & flag_receiving) != 0) stop_receive();
+}
+
+void stream::resume() {
+  if ((flags_ & flag_paused) == 0) return;
+  clear(flag_paused);
+  mark_dirty();
+}
+
+void stream::expect(std::uint64_t bytes) {
+  if (bytes < large_receive_bytes_min && traffic_ == nullptr) return;
+  traffic().expecting = bytes;
+  if (bytes >= large_receive_bytes_min && (flags_ & (flag_receiving | flag_large)) == flag_receiving)
+    stop_receive();
+}
+
+// ---- parking and time
+
+void stream::wait_parked() {
+  core_state& c = *home().state_;
+  flags_ |= flag_polling;
+  c.parked.add(1);
+  c.io->poll_readable(fd_, token{operation::poll, stream_table::slot_of(this), generation_});
+}
+
+void stream::on_poll(std::int32_t) {
+  core& k = home();
+  clear(flag_polling | flag_cancelling);
+  k.state_->parked.sub(1);
+  if ((flags_ & flag_dead) != 0) return try_finish();
+  active_ms_ = k.now_ms();
+  arm();
+  arm_timer();
+}
+
+// One timer serves the protocol's deadline, the lingering close, and parking.
+void stream::arm_timer() {
+  core& k = home();
+  const std::uint32_t now_ms = k.now_ms();
+  std::uint32_t delay_ms = timer_wheel::delay_ms_max;
+  if ((flags_ & flag_deadline) != 0) delay_ms = passed(now_ms, deadline_ms_) ? 1 : deadline_ms_ - now_ms;
+  if ((flags_ & flag_receiving) != 0 && (flags_ & flag_lingering) == 0) {
+    const std::uint32_t quiet_ms = now_ms - active_ms_;
+    const std::uint32_t park_ms = k.owner().options().park_after_ms;
+    delay_ms = std::min(delay_ms, quiet_ms >= park_ms ? 1 : park_ms - quiet_ms);
+  }
+  if ((flags_ & flag_sending) != 0) delay_ms = std::min(delay_ms, k.owner().options().send_stall_ms);
+  if (delay_ms != timer_wheel::delay_ms_max) k.timers().start(*this, delay_ms);
+}
+
+void stream::set_deadline(std::uint32_t delay_ms) {
+  core& k = home();
+  deadline_ms_ = k.now_ms() + delay_ms;
+  flags_ |= flag_deadline;
+  if (!armed() || static_cast<std::int32_t>(due_ms() - deadline_ms_) > 0) k.timers().start(*this, delay_ms);
+}
+
+void stream::expire() {
+  core& k = home();
+  if ((flags_ & flag_dead) != 0) return;
+  if ((flags_ & flag_deadline) != 0 && passed(k.now_ms(), deadline_ms_)) {
+    clear_deadline();
+    if ((flags_ & flag_lingering) != 0) return wind_down();
+    if ((flags_ & flag_closing) != 0) return abort();  // it was finishing, and the peer takes nothing
+    protocol_->expired(*this);
+    if ((flags_ & flag_dead) != 0) return;
+  }
+  if ((flags_ & flag_sending) != 0 && stalled()) return abort();
+  const bool idle =
+      (flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving && traffic_ == nullptr;
+  if (idle && k.now_ms() - active_ms_ >= k.owner().options().park_after_ms) {
+    stop_receive();  // its terminal completion parks
+    if ((flags_ & flag_deadline) != 0) set_deadline(deadline_ms_ - k.now_ms());
+    return;
+  }
+  if (traffic_ != nullptr) active_ms_ = k.now_ms();
+  arm_timer();
+}
+
+// ---- opening and closing
+
+void stream::start(int fd, protocol& p) {
+  fd_ = fd;
+  protocol_ = &p;
+  flags_ = flag_untold;
+  active_ms_ = home().now_ms();
+  arm();
+  arm_timer();
+  p.opened(*this);
+}
+
+void stream::close() {
+  if (closing()) return;
+  flags_ |= flag_closing;
+  clear(flag_paused);
+  mark_dirty();
+}
+
+void stream::begin_linger() {
+  flags_ |= flag_lingering;
+  shutdown(fd_, SHUT_WR);
+  release_traffic();
+  if ((flags_ & flag_ended) != 0) return wind_down();
+  set_deadline(home().owner().options().linger_ms);
+  arm();
+}
+
+void stream::abort() {
+  if ((flags_ & flag_dead) != 0) return;
+  const linger reset{1, 0};
+  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  wind_down();
+}
+
+void stream::wind_down() {
+  flags_ |= flag_dead;
+  core_state& c = *home().state_;
+  stop();
+  if ((flags_ & flag_untold) != 0) c.ended.push_back(this);
+  if (traffic_ != nullptr) {
+    traffic_->queue.clear();
+    traffic_->held.clear();
+  }
+  if ((flags_ & (flag_receiving | flag_polling | flag_sending)) != 0) {
+    // A shutdown ends whatever is under way, also what a cancel would miss because it is just being worked
+    // on.
+    shutdown(fd_, SHUT_RDWR);
+    stop_receive();
+  }
+  try_finish();
+}
+
+// Closes the descriptor once the kernel has nothing of ours any more.
+void stream::try_finish() {
+  constexpr auto busy = flag_receiving | flag_polling | flag_sending | flag_closed_fd;
+  if ((flags_ & busy) != 0) return;
+  flags_ |= flag_closed_fd;
+  release_traffic();
+  home().state_->io->close(fd_, token{operation::close, stream_table::slot_of(this), generation_});
+}
+
+void stream::tell_closed() {
+  if ((flags_ & flag_untold) == 0) return;
+  clear(flag_untold);
+  protocol_->closed(*this);
+  session_ = nullptr;
+}
+
+void stream::on_closed() {
+  core_state& c = *home().state_;
+  tell_closed();
+  stop();
+  fd_ = -1;
+  flags_ = 0;
+  protocol_ = nullptr;
+  c.connections.sub(1);
+  c.streams.give(this);
+}
+
+}  // namespace catenet
