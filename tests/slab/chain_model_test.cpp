@@ -54,7 +54,7 @@ class model {
   void step() {
     auto& [c, t] = pairs_[below(pairs_.size())];
     auto& [c2, t2] = pairs_[below(pairs_.size())];
-    switch (below(19)) {
+    switch (below(22)) {
       case 0: {
         const std::string more = text(below(300));
         ASSERT_TRUE(c.append_copy(more));
@@ -146,6 +146,27 @@ class model {
         t += filling;
         break;
       }
+      case 18: {
+        const std::string more = text(below(600));
+        ASSERT_TRUE(c.prepend_copy(more));
+        t = more + t;
+        break;
+      }
+      case 19: {
+        std::string more = text(below(3000));
+        t += more;
+        ASSERT_TRUE(c.append_string(std::move(more)));
+        break;
+      }
+      case 20: {
+        const std::size_t n = below(1024);
+        const bool gathered = c.gather(n);
+        ASSERT_TRUE(gathered || n > t.size() || has_file(c));
+        if (gathered) {
+          ASSERT_EQ(as_text(c.front()).substr(0, n), t.substr(0, n));
+        }
+        break;
+      }
       default: {
         chain moved = std::move(c);
         EXPECT_TRUE(c.empty());
@@ -221,6 +242,12 @@ class model {
     const std::size_t crlf = t.find("\r\n", from), x = t.find('x', from);
     ASSERT_EQ(at.find_crlf(), crlf == t.npos ? std::nullopt : std::optional<std::uint64_t>{crlf - from});
     ASSERT_EQ(at.find(std::byte{'x'}), x == t.npos ? std::nullopt : std::optional<std::uint64_t>{x - from});
+    const std::string wanted = text(1 + below(3));
+    const std::size_t place = t.find(wanted, from);
+    ASSERT_EQ(at.find(wanted), place == t.npos ? std::nullopt : std::optional<std::uint64_t>{place - from});
+    const cursor mark = at.mark();
+    at.skip(below(100));
+    at.rewind(mark);
     std::string copied(below(2000), '?');
     const bool enough = copied.size() <= t.size() - from;
     ASSERT_EQ(at.read(std::as_writable_bytes(std::span{copied})), enough);
