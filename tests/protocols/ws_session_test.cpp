@@ -498,14 +498,15 @@ TEST(ws_remote, any_thread_may_send_and_learns_what_became_of_it) {
 
 // ---- everything at once
 
+// What the handlers of the next test know of their core.
+struct core_of_test {
+  std::vector<connection*> live;
+  std::mt19937 random{7};
+};
+thread_local core_of_test here;
+
 // Handlers close, abort, publish to and unsubscribe each other at random while peers come, go and reset.
 TEST_P(topics, anything_may_be_closed_at_any_time) {
-  struct core_of_test {
-    std::vector<connection*> live;
-    std::mt19937 random{7};
-  };
-  static thread_local core_of_test here;
-  here = {};
   options o;
   o.max_queued = 20'000;
   o.when_slow = slow_policy::close;

@@ -52,9 +52,9 @@ bool accepted(std::string_view s) {
 TEST(ws_utf8, row_85_every_string_of_up_to_three_bytes) {
   for (unsigned size = 1; size != 4; ++size)
     for (std::uint32_t v = 0; v != 1u << (8 * size); ++v) {
-      std::string s;
-      for (unsigned i = 0; i != size; ++i) s += static_cast<char>(v >> (8 * i));
-      ASSERT_EQ(accepted(s), well_formed(s)) << std::hex << v;
+      char raw[3];
+      for (unsigned i = 0; i != size; ++i) raw[i] = static_cast<char>(v >> (8 * i));
+      if (const std::string_view s{raw, size}; accepted(s) != well_formed(s)) FAIL() << std::hex << v;
     }
 }
 
@@ -96,7 +96,7 @@ std::string random_text(std::mt19937& random) {
 
 TEST(ws_utf8, row_86_random_text_cut_anywhere_and_the_first_bad_byte) {
   std::mt19937 random(86);
-  for (int round = 0; round != 20'000; ++round) {
+  for (int round = 0; round != 5000; ++round) {
     const std::string s = random_text(random);
     ASSERT_EQ(accepted(s), well_formed(s)) << testing::PrintToString(s);
 
