@@ -54,13 +54,13 @@ inline void sleep_ms(int ms) { std::this_thread::sleep_for(std::chrono::millisec
 
 /// What happens to streams, as lambdas; those left out do what protocol does by default.
 struct handlers {
-  std::function<void(stream&)> opened;
-  std::function<void(stream&, chain&&)> received;
-  std::function<void(stream&)> ended;
-  std::function<void(stream&)> writable;
-  std::function<void(stream&)> expired;
-  std::function<void(stream&)> drain;
-  std::function<void(stream&)> closed;
+  std::function<void(stream&)> opened = {};
+  std::function<void(stream&, chain&&)> received = {};
+  std::function<void(stream&)> ended = {};
+  std::function<void(stream&)> writable = {};
+  std::function<void(stream&)> expired = {};
+  std::function<void(stream&)> drain = {};
+  std::function<void(stream&)> closed = {};
 };
 
 class scripted final : public protocol {
@@ -110,7 +110,8 @@ class engine_host {
   ~engine_host() {
     if (thread_.joinable()) stop();
     net_.reset();
-    if (check_descriptors) EXPECT_TRUE(eventually([&] { return open_descriptors() <= descriptors_; }))
+    if (!check_descriptors) return;
+    EXPECT_TRUE(eventually([&] { return open_descriptors() <= descriptors_; }))
         << open_descriptors() << " descriptors are open, " << descriptors_ << " were before";
   }
 
