@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <utility>
 
 namespace catenet {
 
@@ -47,10 +48,7 @@ depot::~depot() {
 
 arena::run depot::take(size_class c) {
   shelf& s = shelves_[c];
-  for (std::atomic<block*>& slot : s.slots) {
-    if (slot.load(std::memory_order_relaxed) == nullptr) continue;
-    if (block* head = slot.exchange(nullptr, std::memory_order_acquire)) return labelled(head);
-  }
+  if (block* head = s.slots.take()) return labelled(head);
   {
     const std::lock_guard lock(s.mutex);
     if (block* head = s.store) {
@@ -58,20 +56,23 @@ arena::run depot::take(size_class c) {
       return labelled(head);
     }
   }
-  const arena::run made = arena_.carve(c, options_.classes.shift(c));
+  arena::run made = arena_.carve(c, options_.classes.shift(c));
   s.total.fetch_add(made.count, std::memory_order_relaxed);
+  // A span can hold several batches: one is taken, the others are laid on the shelf.
+  while (made.count > batch_[c]) {
+    const arena::run one{made.head, batch_[c]};
+    block* last = one.head;
+    for (std::uint32_t i = 1; i != one.count; ++i) last = last->link;
+    made = {std::exchange(last->link, nullptr), made.count - one.count};
+    put(c, one);
+  }
   return made;
 }
 
 void depot::put(size_class c, arena::run batch) {
   shelf& s = shelves_[c];
   label(batch);
-  for (std::atomic<block*>& slot : s.slots) {
-    block* none = nullptr;
-    if (slot.load(std::memory_order_relaxed) == nullptr &&
-        slot.compare_exchange_strong(none, batch.head, std::memory_order_release, std::memory_order_relaxed))
-      return;
-  }
+  if (s.slots.put(batch.head)) return;
   const std::lock_guard lock(s.mutex);
   batch.head->own.blk = s.store;
   s.store = batch.head;

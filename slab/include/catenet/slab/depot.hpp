@@ -11,6 +11,7 @@
 
 #include <catenet/slab/arena.hpp>
 #include <catenet/slab/block.hpp>
+#include <catenet/slab/shelf.hpp>
 #include <catenet/slab/size_class.hpp>
 #include <catenet/slab/statistics.hpp>
 
@@ -71,7 +72,7 @@ class depot {
 
   static constexpr std::size_t shelf_slots = 32;
   struct alignas(64) shelf {
-    std::array<std::atomic<block*>, shelf_slots> slots{};
+    batch_slots<block, shelf_slots> slots;
     std::mutex mutex;
     block* store = nullptr;                ///< batches; guarded by mutex
     std::atomic<std::uint64_t> total{0};   ///< blocks carved

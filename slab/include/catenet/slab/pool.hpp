@@ -21,13 +21,27 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <vector>
 
 namespace catenet {
 
+struct parcel;
+
 namespace detail {
-segment* allocate_segment();        // from mimalloc; null when memory ran out
-void release_segment(segment* s);   // to mimalloc
+// Control objects, from mimalloc; null when memory ran out.
+void* allocate_control(std::size_t bytes);
+// For tests: asked before every control allocation and before the depot is asked for blocks; true makes it fail.
+inline bool (*injected_fault)() = nullptr;
+void release_control(void* at);
+segment* allocate_segment();
+void release_segment(segment* s);
+
+// Keeps an address in a register of its own. Memory renaming (see block.hpp) works for a register plus a constant
+// and not for base + index, which is what a compiler makes of an array element.
+template <typename T>
+inline T* in_register(T* at) {
+  asm("" : "+r"(at));
+  return at;
+}
 }  // namespace detail
 
 /// A thread's pool. Makes itself the thread's current pool while it lives (the one before it, if any, is current
@@ -66,8 +80,8 @@ class pool {
   /// A segment for a new view of `b`, whose reference the caller has counted already: the built-in one when it is
   /// free, else an overflow segment. Null when memory ran out.
   segment* segment_for(block* b);
-  /// An overflow segment, home here. Null when memory ran out.
-  segment* new_segment();
+  /// An overflow segment, home here, unmarked. Null when memory ran out.
+  segment* new_segment(segment_kind kind);
 
   /// Ends a segment and the reference it holds: at once if its home is here, else by way of the outbox.
   void drop(segment* s) {
@@ -98,78 +112,77 @@ class pool {
  private:
   friend class depot;
 
-  struct cache {
+  // What rent and give touch comes first and fills one cache line.
+  struct alignas(64) cache {
     block* head = nullptr;         // active list
+    counter count;                 // blocks in it
+    std::uint32_t limit = 0;       // overflow at this many
     block* spare = nullptr;        // a list to swap with
-    counter count;                 // blocks in the active list
     counter spare_count;
     counter lent;
     counter taken, given;          // blocks moved from and to the depot
     counter refills, spills;       // batches
-    std::uint32_t batch = 0;
-  };
-  struct outbox {
-    segment* head = nullptr;
-    segment* tail = nullptr;
-    std::uint32_t count = 0;
   };
 
+  block* rent_slow(size_class c);
   bool refill(size_class c);
   void overflow(size_class c);
   void settle(segment* s);
   void settle_holder(segment* s);
+  void settle_parcel(parcel* p);
+  void settle_all(segment* s);
   void free_segment(segment* s);
   void post(segment* s);
-  void flush(pool_id home);
-  void drain_inbox();
+  parcel* open_parcel(pool_id home);
+  void send(parcel* p);
+  void flush();
   bool resign();
   pool(depot& from, pool_id number);
   static void settle_if_gone(pool_id home);
   static void settle_all_gone(depot& of);
 
-  static constexpr std::uint32_t outbox_flush_at = 64;
   static constexpr std::uint32_t segment_cache_max = 256;
 
   static thread_local constinit pool* current_;
 
-  depot& depot_;
-  pool_id id_ = no_pool;
   std::array<cache, size_class_count_max> caches_;
   segment* free_segments_ = nullptr;
   std::uint32_t free_segment_count_ = 0;
-  std::vector<outbox> outboxes_;     // by home; grows to the highest home seen
-  std::vector<pool_id> dirty_;       // homes whose outbox is not empty
+  pool_id id_ = no_pool;
+  depot& depot_;
+  parcel** outboxes_ = nullptr;      // the open parcel for each home; made at the first foreign drop
+  parcel* dirty_ = nullptr;          // every open parcel, by next_open
   pool* previous_ = nullptr;
 };
 
 inline block* pool::rent(size_class c) {
-  cache& k = caches_[c];
-  if (k.head == nullptr && !refill(c)) [[unlikely]]
-    return nullptr;
-  block* b = k.head;
-  k.head = b->link;
-  k.count.sub(1);
+  cache* k = detail::in_register(&caches_[c]);
+  block* b = k->head;
+  if (b == nullptr) [[unlikely]] return rent_slow(c);
+  k->head = b->link;
+  k->count.sub(1);
   b->payer = nullptr;
   b->refs = 1;
-  ++b->generation;
-  b->home = id_;
   b->state = block_state::rented;
+#ifdef CATENET_CHECKS
+  ++b->generation;
+#endif
   unpoison(b->data, b->capacity());
   return b;
 }
 
 inline void pool::give(block* b) {
-  cache& k = caches_[b->cls];
+  cache* k = detail::in_register(&caches_[b->cls]);
   poison(b->data, b->capacity());
   b->state = block_state::cached;
-  b->link = k.head;
-  k.head = b;
-  k.count.add(1);
-  if (k.count.get() >= k.batch) [[unlikely]]
-    overflow(b->cls);
+  b->link = k->head;
+  k->head = b;
+  const std::uint64_t count = k->count.get() + 1;
+  k->count.set(count);
+  if (count >= k->limit) [[unlikely]] overflow(b->cls);
 }
 
-inline segment* pool::new_segment() {
+inline segment* pool::new_segment(segment_kind kind) {
   segment* s = free_segments_;
   if (s != nullptr) [[likely]] {
     free_segments_ = s->next;
@@ -178,27 +191,20 @@ inline segment* pool::new_segment() {
     s = detail::allocate_segment();
     if (s == nullptr) return nullptr;
   }
-  s->home = id_;
-  s->in_flight = false;
-  s->exclusive = false;
+  s->label(id_, kind);
   return s;
 }
 
 inline segment* pool::segment_for(block* b) {
+  segment* s = &b->own;
   if (!b->own_used) [[likely]] {
     b->own_used = true;
-    b->own.blk = b;
-    b->own.home = id_;
-    b->own.kind = segment_kind::block;
-    b->own.in_flight = false;
-    b->own.exclusive = false;
-    return &b->own;
+    s->label(id_, segment_kind::block);
+  } else {
+    s = new_segment(segment_kind::block);
+    if (s == nullptr) [[unlikely]] return nullptr;
   }
-  segment* s = new_segment();
-  if (s != nullptr) {
-    s->blk = b;
-    s->kind = segment_kind::block;
-  }
+  s->blk = b;
   return s;
 }
 
