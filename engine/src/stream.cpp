@@ -100,7 +100,8 @@ void stream::flush() {
   clear(flag_dirty);
   if ((flags_ & flag_dead) != 0) return;
   if (traffic_ != nullptr && (flags_ & flag_paused) == 0 && !traffic_->held.empty()) {
-    deliver(std::move(traffic_->held));
+    chain bytes = std::move(traffic_->held);  // the callee may pause again, or end the stream
+    deliver(std::move(bytes));
     if ((flags_ & flag_dead) != 0) return;
   }
   if ((flags_ & (flag_end_held | flag_paused)) == flag_end_held) {
@@ -279,7 +280,9 @@ void stream::on_blocks() {
 
 void stream::deliver(chain&& bytes) {
   if ((flags_ & (flag_lingering | flag_dead | flag_closing)) != 0) return;  // discarded
-  if ((flags_ & flag_paused) != 0) return traffic().held.append(std::move(bytes));
+  // Also once resumed: what is held comes first, at the end of the turn.
+  if ((flags_ & flag_paused) != 0 || (traffic_ != nullptr && !traffic_->held.empty()))
+    return traffic().held.append(std::move(bytes));
   if (traffic_ != nullptr && traffic_->expecting != 0)
     traffic_->expecting -= std::min(traffic_->expecting, bytes.bytes());
   protocol_->received(*this, std::move(bytes));
