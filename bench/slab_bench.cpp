@@ -7,6 +7,7 @@
 #include <catenet/slab/chain.hpp>
 #include <catenet/slab/cursor.hpp>
 #include <catenet/slab/depot.hpp>
+#include <catenet/slab/view.hpp>
 
 #include <benchmark/benchmark.h>
 #include <mimalloc.h>
@@ -107,7 +108,7 @@ void rent_return_64(benchmark::State& state) {
     benchmark::ClobberMemory();
     for (block* b : out) p.give(b);
   }
-  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations() * out.size()));
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(out.size()));
 }
 
 void mimalloc_64(benchmark::State& state) {
@@ -117,12 +118,22 @@ void mimalloc_64(benchmark::State& state) {
     benchmark::ClobberMemory();
     for (void* at : out) mi_free(at);
   }
-  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations() * out.size()));
+  state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(out.size()));
 }
 
 // ---- chains --------------------------------------------------------------------------------------------------
 
 void share_drop(benchmark::State& state) {
+  pool p{the_depot()};
+  view body{lease::of(4096), 0, 4096};
+  for (auto _ : state) {
+    view twin = body;
+    auto bytes = twin.bytes().data();
+    keep(bytes);
+  }
+}
+
+void share_drop_chain(benchmark::State& state) {
   pool p{the_depot()};
   chain body = chain::of_size(4096);
   for (auto _ : state) {
@@ -142,7 +153,7 @@ void append_chain(benchmark::State& state) {
     right.append(std::move(left));
     benchmark::ClobberMemory();
   }
-  state.SetItemsProcessed(static_cast<std::int64_t>(state.iterations() * 2));
+  state.SetItemsProcessed(state.iterations() * 2);
 }
 
 void split_block(benchmark::State& state) {
@@ -189,7 +200,7 @@ void find_crlf_chain(benchmark::State& state) {
     auto found = cursor{c}.find_crlf();
     benchmark::DoNotOptimize(found);
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(text.size()));
 }
 
 void find_crlf_memmem(benchmark::State& state) {
@@ -198,7 +209,7 @@ void find_crlf_memmem(benchmark::State& state) {
     const void* found = memmem(text.data(), text.size(), "\r\n", 2);
     benchmark::DoNotOptimize(found);
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(text.size()));
 }
 
 void find_crlf_memchr(benchmark::State& state) {
@@ -207,7 +218,7 @@ void find_crlf_memchr(benchmark::State& state) {
     const void* found = std::memchr(text.data(), '\n', text.size());
     benchmark::DoNotOptimize(found);
   }
-  state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations() * text.size()));
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(text.size()));
 }
 
 // ---- across cores --------------------------------------------------------------------------------------------
@@ -346,6 +357,7 @@ BENCHMARK(mimalloc_64)->Arg(4096);
 BENCHMARK(pmr<std::pmr::unsynchronized_pool_resource>)->Name("pmr_unsynchronized")->Apply(each_class);
 BENCHMARK(pmr<std::pmr::synchronized_pool_resource>)->Name("pmr_synchronized")->Apply(each_class);
 BENCHMARK(share_drop);
+BENCHMARK(share_drop_chain);
 BENCHMARK(append_chain);
 BENCHMARK(split_block);
 BENCHMARK(append_copy_60);

@@ -5,12 +5,8 @@
 
 #include "core_state.hpp"
 #include "engine_state.hpp"
-#include "uring.hpp"
-
-#include <unistd.h>
 
 #include <cerrno>
-#include <ctime>
 
 namespace catenet {
 
@@ -19,15 +15,8 @@ namespace {
 thread_local constinit core* current_core = nullptr;
 
 constexpr std::uint32_t accept_retry_ms = 100;
-constexpr std::uint32_t clock_sync_ms = 500;  // how far unix_seconds() may lag behind a step of the clock
 constexpr std::int64_t starved_retry_ms =
     10;  // blocks that other cores gave back are seen so much later at most
-
-std::uint64_t steady_ms() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
-}
 
 token accept_token(std::size_t listener) {
   return {operation::accept, static_cast<std::uint32_t>(listener), 1};
@@ -45,8 +34,8 @@ error core::start() {
   core_state& s = *state_;
   current_core = this;
   s.blocks = std::make_unique<pool>(engine_.slab());
-  timers_.set_now(static_cast<std::uint32_t>(steady_ms()));
-  s.io = engine_.state_->make_backend({s.io_counters, engine_.state_->wake_fds[index_]});
+  s.io = engine_.state_->make_backend({s.io_counters, engine_.state_->wake_fds[index_], index_});
+  timers_.set_now(static_cast<std::uint32_t>(s.io->clock().steady_ms));
   if (error e = s.io->start()) return e;
   for (engine::state::listener& l : engine_.state_->listeners) {
     listening mine;
@@ -74,22 +63,28 @@ bool core::finished() const {
 // One iteration: one wait in the kernel, then what it told, letters, timers, and at last what all that left
 // to do.
 void core::turn() {
+  const std::int64_t timeout_ms = before_wait();
+  state_->io->wait(state_->completions, timeout_ms);
+  after_wait();
+}
+
+// How long to wait; from here on, who posts a letter has to wake us.
+std::int64_t core::before_wait() {
   core_state& s = *state_;
   std::int64_t timeout_ms = timers_.until_next();
   if (!s.starved.empty() && (timeout_ms < 0 || timeout_ms > starved_retry_ms)) timeout_ms = starved_retry_ms;
   // Who posts after this store wakes us; who posted before it is seen by the look into the box.
   s.sleeping.store(true, std::memory_order_seq_cst);
-  if (!s.mail.empty() || (engine_.state_->stops.load() != 0 && !s.draining)) timeout_ms = 0;
-  s.io->wait(s.completions, timeout_ms);
-  s.sleeping.store(false, std::memory_order_relaxed);
+  const bool told_to_stop = engine_.state_->stops.load() != 0 && !s.draining;
+  return !s.mail.empty() || told_to_stop ? 0 : timeout_ms;
+}
 
-  const std::uint64_t now_ms = steady_ms();
-  if (static_cast<std::uint32_t>(now_ms) - s.clock_synced_ms >= clock_sync_ms || unix_seconds_ == 0) {
-    s.clock_synced_ms = static_cast<std::uint32_t>(now_ms);
-    s.clock_offset_s = static_cast<std::int64_t>(time(nullptr)) - static_cast<std::int64_t>(now_ms / 1000);
-  }
-  unix_seconds_ = static_cast<std::int64_t>(now_ms / 1000) + s.clock_offset_s;
-  timers_.advance(static_cast<std::uint32_t>(now_ms));
+void core::after_wait() {
+  core_state& s = *state_;
+  s.sleeping.store(false, std::memory_order_relaxed);
+  const clock_reading now = s.io->clock();
+  unix_seconds_ = now.unix_seconds;
+  timers_.advance(static_cast<std::uint32_t>(now.steady_ms));
   for (const completion& c : s.completions) dispatch(c);
   s.completions.clear();
   s.mail.run();
@@ -131,7 +126,7 @@ void core::accepted(const completion& c) {
   if (c.result >= 0) {
     stream* made = s.draining ? nullptr : s.streams.take();
     if (made == nullptr) {
-      ::close(c.result);
+      s.io->close_now(c.result);
     } else {
       s.accepted.add(1);
       s.connections.add(1);
@@ -150,7 +145,7 @@ void core::accepted(const completion& c) {
   }
   if (l.accepting) return;
   if (s.draining) {
-    ::close(std::exchange(l.fd, -1));
+    s.io->close_now(std::exchange(l.fd, -1));
   } else {
     l.accepting = true;
     s.io->accept(l.fd, c.about);
@@ -204,7 +199,7 @@ void core::begin_drain() {
     if (l.accepting)
       s.io->cancel(accept_token(i));
     else
-      ::close(std::exchange(l.fd, -1));
+      s.io->close_now(std::exchange(l.fd, -1));
   }
   s.streams.for_each([](stream& one) {
     if (!one.closing()) one.owner_protocol()->drain(one);
@@ -219,13 +214,18 @@ void core::press_drain() {
     s.streams.for_each([](stream& one) { one.abort(); });
 }
 
-// On the core's thread, once nothing is left to do: gives everything back, the pool last.
+// On the core's thread, once nothing is left to do.
 void core::finish() {
-  core_state& s = *state_;
-  s.mail.close();
+  state_->mail.close();
   engine_.state_->all_idle.arrive_and_wait();  // until then others may wake us through our back end
+  release();
+}
+
+// Gives everything back, the pool last.
+void core::release() {
+  core_state& s = *state_;
   for (listening& l : s.listeners)
-    if (l.fd >= 0) ::close(l.fd);
+    if (l.fd >= 0) s.io->close_now(l.fd);
   s.listeners.clear();
   s.io.reset();
   while (s.free_traffic != nullptr) delete std::exchange(s.free_traffic, s.free_traffic->next);

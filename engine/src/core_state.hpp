@@ -52,8 +52,6 @@ struct core_state {
 
   bool draining = false;
   std::uint32_t drain_due_ms = 0;
-  std::int64_t clock_offset_s = 0;  // unix time minus the steady clock, in seconds
-  std::uint32_t clock_synced_ms = 0;
 
   // Tries again to accept after descriptors ran out: they may be freed by somebody else in the process.
   struct retry_timer final : timer {

@@ -3,6 +3,7 @@
 #include <catenet/engine/log.hpp>
 
 #include "engine_state.hpp"
+#include "epoll.hpp"
 #include "sockets.hpp"
 #include "uring.hpp"
 
@@ -55,10 +56,13 @@ engine_options checked(engine_options o) {
 }  // namespace
 
 std::unique_ptr<backend> engine::state::make_backend(backend_context context) const {
+  if (source != nullptr) return source->make(context);
+  if (io == io_choice::epoll) return std::make_unique<epoll>(context);
   return std::make_unique<uring>(uring_options{receive_blocks_max}, context);
 }
 
 void engine::state::wake(unsigned index) const {
+  if (source != nullptr) return source->wake(index);
   const std::uint64_t one = 1;
   // Fails only when the counter would overflow, and then the core is awake. Nothing is logged: a signal
   // handler may be calling.
@@ -68,9 +72,10 @@ void engine::state::wake(unsigned index) const {
 engine::engine(engine_options options) : options_(checked(std::move(options))) {
   state_ = std::make_unique<state>(options_.slab, options_.cores);
   state_->receive_blocks_max = options_.receive_blocks_max;
+  state_->source = options_.source;
   for (unsigned i = 0; i != options_.cores; ++i) {
-    state_->wake_fds.push_back(eventfd(0, EFD_CLOEXEC));
-    if (state_->wake_fds.back() < 0 && !state_->failure)
+    state_->wake_fds.push_back(options_.source != nullptr ? -1 : eventfd(0, EFD_CLOEXEC));
+    if (state_->wake_fds.back() < 0 && options_.source == nullptr && !state_->failure)
       state_->failure = {"eventfd", "core " + std::to_string(i), errno,
                          "raise the limit of descriptors (ulimit -n)"};
     state_->cores.push_back(std::make_unique<core>(*this, static_cast<std::uint16_t>(i)));
@@ -81,6 +86,7 @@ engine::engine(engine_options options) : options_(checked(std::move(options))) {
 
 engine::~engine() {
   for (const state::listener& l : state_->listeners) {
+    if (state_->source != nullptr) break;  // its listeners are its own
     for (const int fd : l.descriptors)
       if (fd >= 0) ::close(fd);
     if (const std::string path = l.where.path(); !path.empty() && path[0] != '@') ::unlink(path.c_str());
@@ -93,7 +99,10 @@ engine::~engine() {
 error engine::listen(std::string_view where, protocol_factory make, endpoint* bound) {
   state::listener made;
   error e = endpoint::parse(where, made.where);
-  if (!e) e = open_listeners(made.where, options_.cores, options_.listen_backlog, made.descriptors);
+  if (!e && state_->source != nullptr)
+    e = state_->source->listen(made.where, options_.cores, made.descriptors);
+  else if (!e)
+    e = open_listeners(made.where, options_.cores, options_.listen_backlog, made.descriptors);
   if (e) {
     log(log_level::error, e.text());
     if (!state_->failure) state_->failure = e;
@@ -108,10 +117,16 @@ error engine::listen(std::string_view where, protocol_factory make, endpoint* bo
 void engine::on_start(callback<void()> f) { state_->on_start.push_back(std::move(f)); }
 
 error engine::choose_io() {
-  if (options_.io == io_choice::epoll)
-    return {"start", "the epoll back end", ENOSYS, "this build has io_uring only; use --io uring or auto"};
-  state_->io_name = "io_uring";
-  return probe_uring();
+  state& s = *state_;
+  s.io = options_.io;
+  if (s.io != io_choice::epoll && s.source == nullptr) {
+    error refused = probe_uring();
+    if (refused && s.io == io_choice::uring) return refused;
+    if (refused) log(log_level::warning, refused.text() + "; going on with epoll");
+    s.io = refused ? io_choice::epoll : io_choice::uring;
+  }
+  s.io_name = s.source != nullptr ? "simulated" : s.io == io_choice::epoll ? "epoll" : "io_uring";
+  return {};
 }
 
 // The life of a core's thread. All cores start before any runs, and all leave their loops before any ends.

@@ -30,7 +30,9 @@ struct engine::state {
   std::vector<int> wake_fds;
   std::vector<listener> listeners;
   std::vector<callback<void()>> on_start;
-  std::string_view io_name;
+  std::string_view io_name = "none";
+  io_choice io = io_choice::automatic;  // what was chosen, once it was
+  backend_source* source = nullptr;
   std::uint32_t receive_blocks_max = 0;
 
   std::atomic<unsigned> stops{0};

@@ -6,14 +6,6 @@
 
 #include "core_state.hpp"
 
-#include <fcntl.h>
-#include <linux/sockios.h>
-#include <linux/tcp.h>
-#include <netinet/in.h>
-#include <sys/ioctl.h>
-#include <sys/sendfile.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 
@@ -53,19 +45,8 @@ void protocol::drain(stream& s) { s.close(); }
 core& stream::home() const { return stream_table::core_of(this); }
 handle stream::id() const { return {home().index(), stream_table::slot_of(this), generation_}; }
 
-endpoint stream::peer() const {
-  sockaddr_storage address{};
-  socklen_t length = sizeof address;
-  if (getpeername(fd_, reinterpret_cast<sockaddr*>(&address), &length) != 0) return {};
-  return endpoint::from(reinterpret_cast<sockaddr*>(&address), length);
-}
-
-endpoint stream::local() const {
-  sockaddr_storage address{};
-  socklen_t length = sizeof address;
-  if (getsockname(fd_, reinterpret_cast<sockaddr*>(&address), &length) != 0) return {};
-  return endpoint::from(reinterpret_cast<sockaddr*>(&address), length);
-}
+endpoint stream::peer() const { return home().state_->io->address_of(fd_, true); }
+endpoint stream::local() const { return home().state_->io->address_of(fd_, false); }
 
 stream_traffic& stream::traffic() {
   if (traffic_ != nullptr) return *traffic_;
@@ -119,7 +100,8 @@ void stream::flush() {
   clear(flag_dirty);
   if ((flags_ & flag_dead) != 0) return;
   if (traffic_ != nullptr && (flags_ & flag_paused) == 0 && !traffic_->held.empty()) {
-    deliver(std::move(traffic_->held));
+    chain bytes = std::move(traffic_->held);  // the callee may pause again, or end the stream
+    deliver(std::move(bytes));
     if ((flags_ & flag_dead) != 0) return;
   }
   if ((flags_ & (flag_end_held | flag_paused)) == flag_end_held) {
@@ -193,23 +175,18 @@ void stream::sent() {
 void stream::send_file() {
   core_state& c = *home().state_;
   chain& queue = traffic_->queue;
-  const int mode = fcntl(fd_, F_GETFL);
-  fcntl(fd_, F_SETFL,
-        mode | O_NONBLOCK);  // sendfile has no flag for it, and a blocking one would stall the core
   std::size_t left = file_bytes_per_turn;
-  ssize_t result = 0;
+  std::int64_t result = 0;
   while (left != 0 && !queue.empty() && queue.head()->kind == segment_kind::file) {
     const segment* s = queue.head();
-    auto offset = static_cast<off_t>(s->offset);
-    result = sendfile(fd_, s->file->fd, &offset, std::min<std::size_t>(s->length, left));
+    result = c.io->send_file(fd_, s->file->fd, s->offset, std::min<std::size_t>(s->length, left));
     if (result <= 0) break;
     c.bytes_out.add(static_cast<std::uint64_t>(result));
     queue.consume(static_cast<std::uint64_t>(result));
     left -= static_cast<std::size_t>(result);
   }
-  fcntl(fd_, F_SETFL, mode);
   c.sends.add(1);
-  if (result < 0 && errno != EAGAIN && errno != EINTR) return wind_down();
+  if (result < 0 && result != -EAGAIN && result != -EINTR) return wind_down();
   if (result == 0) {
     // The file is shorter than was promised to the peer: only ending the connection tells it so.
     log(log_level::warning, "a file shrank while it was sent; the connection is ended");
@@ -228,19 +205,11 @@ void stream::on_writable(std::int32_t result) {
 }
 
 // Whether the peer has acknowledged nothing for send_stall_ms. A send completes only when all of it was
-// taken, so progress is asked of the kernel: acknowledged bytes, or for a UNIX socket what is left in the
-// queue.
+// taken, so progress is asked of the kernel.
 bool stream::stalled() {
   stream_traffic& t = *traffic_;
   const std::uint32_t now_ms = home().now_ms();
-  tcp_info info{};
-  socklen_t length = sizeof info;
-  std::uint64_t mark = 0;
-  int queued = 0;
-  if (getsockopt(fd_, IPPROTO_TCP, TCP_INFO, &info, &length) == 0)
-    mark = info.tcpi_bytes_acked;
-  else if (ioctl(fd_, SIOCOUTQ, &queued) == 0)
-    mark = static_cast<std::uint64_t>(queued);
+  const std::uint64_t mark = home().state_->io->progress_mark(fd_);
   if (mark != t.progress_mark) {
     t.progress_mark = mark;
     t.progress_ms = now_ms;
@@ -311,7 +280,9 @@ void stream::on_blocks() {
 
 void stream::deliver(chain&& bytes) {
   if ((flags_ & (flag_lingering | flag_dead | flag_closing)) != 0) return;  // discarded
-  if ((flags_ & flag_paused) != 0) return traffic().held.append(std::move(bytes));
+  // Also once resumed: what is held comes first, at the end of the turn.
+  if ((flags_ & flag_paused) != 0 || (traffic_ != nullptr && !traffic_->held.empty()))
+    return traffic().held.append(std::move(bytes));
   if (traffic_ != nullptr && traffic_->expecting != 0)
     traffic_->expecting -= std::min(traffic_->expecting, bytes.bytes());
   protocol_->received(*this, std::move(bytes));
@@ -432,7 +403,7 @@ void stream::close() {
 
 void stream::begin_linger() {
   flags_ |= flag_lingering;
-  shutdown(fd_, SHUT_WR);
+  home().state_->io->shut_down(fd_, false);
   release_traffic();
   if ((flags_ & flag_ended) != 0) return wind_down();
   set_deadline(home().owner().options().linger_ms);
@@ -441,8 +412,7 @@ void stream::begin_linger() {
 
 void stream::abort() {
   if ((flags_ & flag_dead) != 0) return;
-  const linger reset{1, 0};
-  setsockopt(fd_, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  home().state_->io->reset_at_close(fd_);
   wind_down();
 }
 
@@ -458,7 +428,7 @@ void stream::wind_down() {
   if ((flags_ & (flag_receiving | flag_polling | flag_sending)) != 0) {
     // A shutdown ends whatever is under way, also what a cancel would miss because it is just being worked
     // on.
-    shutdown(fd_, SHUT_RDWR);
+    c.io->shut_down(fd_, true);
     stop_receive();
   }
   try_finish();

@@ -5,6 +5,7 @@
 #include <catenet/engine/log.hpp>
 #include <catenet/slab/pool.hpp>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -296,6 +297,16 @@ void uring::wake_peer(backend& other, int wake_fd) {
   io_uring_prep_msg_ring(s, target->ring_.ring_fd, 0, token_of_cancel, 0);
   s->flags |= IOSQE_CQE_SKIP_SUCCESS;
   io_uring_sqe_set_data64(s, token_of_cancel);
+}
+
+// The sockets here are blocking ones, so that a send waits in the kernel; sendfile has no flag that says
+// otherwise.
+std::int64_t uring::send_file(int fd, int file, std::uint64_t offset, std::size_t length) {
+  const int mode = fcntl(fd, F_GETFL);
+  fcntl(fd, F_SETFL, mode | O_NONBLOCK);
+  const std::int64_t sent = backend::send_file(fd, file, offset, length);
+  fcntl(fd, F_SETFL, mode);
+  return sent;
 }
 
 void uring::enter(std::int64_t timeout_ms) {

@@ -283,9 +283,8 @@ std::optional<chain> chain::split(std::uint64_t n) {
   return front;
 }
 
-std::optional<chain> chain::share(std::uint64_t offset, std::uint64_t length) {
-  chain twin;
-  if (offset >= bytes_) return twin;
+bool chain::share_into(chain& twin, std::uint64_t offset, std::uint64_t length) {
+  if (offset >= bytes_) return true;
   length = std::min(length, bytes_ - offset);
   pool& p = here();
   for (segment** link = &head_; length != 0; link = &(*link)->next) {
@@ -295,21 +294,21 @@ std::optional<chain> chain::share(std::uint64_t offset, std::uint64_t length) {
     }
     if (!counted_here(*link, p)) {
       segment* local = adopt(*link, p);
-      if (local == nullptr) return std::nullopt;
+      if (local == nullptr) return false;
       if (tail_ == *link) tail_ = local;
       *link = local;
     }
     segment* s = *link;
     const auto part = static_cast<std::uint32_t>(std::min<std::uint64_t>(length, s->length - offset));
     segment* view = share_segment(s, static_cast<std::uint32_t>(offset), part, p);
-    if (view == nullptr) return std::nullopt;
+    if (view == nullptr) return false;
     s->exclusive = false;
     view->exclusive = false;
     twin.append_segment(view);
     offset = 0;
     length -= part;
   }
-  return twin;
+  return true;
 }
 
 void chain::compact() {

@@ -76,7 +76,10 @@ void push_inbox(pool_id home, segment* first, segment* last) {
 
 namespace detail {
 
-void* allocate_control(std::size_t bytes) { return mi_malloc(bytes); }
+void* allocate_control(std::size_t bytes) {
+  if (injected_fault != nullptr && injected_fault()) [[unlikely]] return nullptr;
+  return mi_malloc(bytes);
+}
 void release_control(void* at) { mi_free(at); }
 segment* allocate_segment() { return static_cast<segment*>(allocate_control(sizeof(segment))); }
 void release_segment(segment* s) { release_control(s); }
@@ -116,8 +119,10 @@ bool pool::refill(size_class c) {
     k.spare_count.set(0);
     return true;
   }
+  if (detail::injected_fault != nullptr && detail::injected_fault()) [[unlikely]] return false;
   const arena::run batch = depot_.take(c);
   if (batch.head == nullptr) return false;
+  for (block* b = batch.head; b != nullptr; b = b->link) b->home = id_;
   k.head = batch.head;
   k.count.set(batch.count);
   k.taken.add(batch.count);

@@ -37,7 +37,7 @@ struct alignas(64) block {
   std::uint16_t generation;   ///< how often it was rented (with CATENET_CHECKS): tells a stale reference from a live one
   block_state state;
   bool own_used;              ///< the built-in segment is in a chain
-  pool_id home;               ///< the pool that rented it
+  pool_id home;               ///< the pool that has it, in its cache or rented
   union {
     account* payer;           ///< while rented: who pays, or null
     block* link;              ///< while free: the next of its list

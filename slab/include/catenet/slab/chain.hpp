@@ -136,12 +136,16 @@ class chain {
   [[nodiscard]] std::optional<chain> share() {
     std::optional<chain> twin{std::in_place};
     // One block whose home is here is by far the most common; the rest is out of line.
-    if (pool* p = pool::current(); head_ == nullptr || (head_ == tail_ && p != nullptr && share_one(*p, *twin)))
-        [[likely]]
+    if (head_ == nullptr || (head_ == tail_ && share_one(*twin))) [[likely]]
       return twin;
-    return share(0, bytes_);
+    if (!share_into(*twin, 0, bytes_)) twin.reset();
+    return twin;
   }
-  [[nodiscard]] std::optional<chain> share(std::uint64_t offset, std::uint64_t length);
+  [[nodiscard]] std::optional<chain> share(std::uint64_t offset, std::uint64_t length) {
+    std::optional<chain> twin{std::in_place};
+    if (!share_into(*twin, offset, length)) twin.reset();
+    return twin;
+  }
 
   /// Copies views that pin much more than they use (less than a quarter of a block) into smaller blocks, for what
   /// outlives the turn. What cannot be copied stays as it is.
@@ -225,7 +229,8 @@ class chain {
   friend class reservation;
   void grow_tail(std::size_t by);
   static void drop_many(segment* s);
-  bool share_one(pool& p, chain& twin);
+  bool share_one(chain& twin);
+  bool share_into(chain& twin, std::uint64_t offset, std::uint64_t length);
   [[nodiscard]] std::size_t tail_room() const;
 
   segment* head_ = nullptr;
@@ -234,10 +239,11 @@ class chain {
 };
 
 // Shares a chain of one segment; false when it is no block of this pool, or memory ran out.
-inline bool chain::share_one(pool& p, chain& twin) {
+inline bool chain::share_one(chain& twin) {
+  pool* p = pool::current();
   segment* s = head_;
-  if (s->kind != segment_kind::block || s->home != p.id()) return false;
-  segment* view = p.segment_for(s->blk);
+  if (p == nullptr || s->kind != segment_kind::block || s->home != p->id()) return false;
+  segment* view = p->segment_for(s->blk);
   if (view == nullptr) return false;
   ++s->blk->refs;
   s->exclusive = false;

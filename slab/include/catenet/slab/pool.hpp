@@ -29,6 +29,8 @@ struct parcel;
 namespace detail {
 // Control objects, from mimalloc; null when memory ran out.
 void* allocate_control(std::size_t bytes);
+// For tests: asked before every control allocation and before the depot is asked for blocks; true makes it fail.
+inline bool (*injected_fault)() = nullptr;
 void release_control(void* at);
 segment* allocate_segment();
 void release_segment(segment* s);
@@ -161,7 +163,6 @@ inline block* pool::rent(size_class c) {
   k->count.sub(1);
   b->payer = nullptr;
   b->refs = 1;
-  b->home = id_;
   b->state = block_state::rented;
 #ifdef CATENET_CHECKS
   ++b->generation;
