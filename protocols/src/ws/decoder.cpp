@@ -1,7 +1,7 @@
 // The decoder's steps, in the order in which a frame goes through them.
 #include <catenet/ws/decoder.hpp>
 
-#include "mask_chain.hpp"
+#include "ws/mask_chain.hpp"
 
 #include <algorithm>
 #include <array>
