@@ -36,6 +36,7 @@ core::core(engine& of, std::uint16_t index)
 core::~core() = default;
 
 core* core::current() { return current_core; }
+void core::make_current(core* c) { current_core = c; }
 
 error core::start() {
   core_state& s = *state_;
