@@ -5,6 +5,7 @@
 #include <catenet/engine/stream.hpp>
 
 #include "core_state.hpp"
+#include "fault.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -145,6 +146,10 @@ void stream::start_send() {
   look_within(home().owner().options().send_stall_ms);
   c.sends.add(1);
   c.io->send(fd_, token{operation::send, stream_table::slot_of(this), generation_}, t.flight, !all);
+  if (faulty(fault::early_return)) {
+    t.flight.mark_in_flight(false);
+    t.flight.clear();
+  }
 }
 
 void stream::on_send(std::int32_t result) {
@@ -162,6 +167,7 @@ void stream::on_send(std::int32_t result) {
   const auto count = static_cast<std::uint64_t>(std::max(result, 0));
   home().state_->bytes_out.add(count);
   t.flight.consume(count);
+  if (faulty(fault::lost_tail)) t.flight.clear();
   if (!t.flight.empty()) t.queue.prepend(std::move(t.flight));
   sent();
 }
@@ -253,7 +259,8 @@ void stream::stop_receive() {
   const operation what = (flags_ & flag_polling) != 0 ? operation::poll
                          : (flags_ & flag_large) != 0 ? operation::receive_large
                                                       : operation::receive;
-  home().state_->io->cancel(token{what, stream_table::slot_of(this), generation_});
+  if (!faulty(fault::forgotten_cancel))
+    home().state_->io->cancel(token{what, stream_table::slot_of(this), generation_});
 }
 
 // The receive was just being worked on (or it has ended meanwhile: then its end has been told).
@@ -299,7 +306,7 @@ void stream::on_receive(const completion& c) {
 // The slab has blocks again after a receive found none.
 void stream::on_blocks() {
   clear(flag_starved);
-  if (fd_ >= 0) arm();
+  if (fd_ >= 0 && !faulty(fault::lost_rearm)) arm();
 }
 
 void stream::deliver(chain&& bytes) {
