@@ -64,6 +64,7 @@ void service::adopt(stream& s, chain&& leftover, const deflate_agreement& deflat
   s.hand_to(*this, c);
   topics_.counters.opened.add(1);
   topics_.counters.connections.add(1);
+  topics_.counters.session_bytes.add(sizeof(connection));
   c->heard_ms_ = home_.now_ms();
   s.clear_deadline();
   if (options_->ping_every_ms != 0)
@@ -72,8 +73,7 @@ void service::adopt(stream& s, chain&& leftover, const deflate_agreement& deflat
     s.set_deadline(options_->idle_timeout_ms);
   if (deflate.agreed) c->set(connection::flag_deflate);
   if (deflate.agreed && !deflate.is_plain()) {
-    c->activity_ = new activity(decoder{limits_});
-    if (c->activity_ == nullptr) return s.abort();
+    if (!begin_activity(*c, decoder{limits_})) return s.abort();
     c->activity_->deflate = deflate;
     c->activity_->frames = make_decoder(*c);
   }
@@ -93,10 +93,22 @@ void service::received(stream& s, chain&& bytes) {
   decoder frames = make_decoder(c);
   decode(c, frames, bytes);
   if (c.has(connection::flag_finished) || (frames.idle() && bytes.empty())) return;
-  c.activity_ = new activity(std::move(frames));
-  if (c.activity_ == nullptr) return fail(c, close_code::internal_error, "out of memory");
+  if (!begin_activity(c, std::move(frames))) return fail(c, close_code::internal_error, "out of memory");
   c.activity_->rest = std::move(bytes);
   after_decoding(c);
+}
+
+bool service::begin_activity(connection& c, decoder&& frames) {
+  c.activity_ = new activity(std::move(frames));
+  if (c.activity_ == nullptr) return false;
+  topics_.counters.session_bytes.add(sizeof(activity));
+  return true;
+}
+
+void service::end_activity(connection& c) {
+  if (c.activity_ == nullptr) return;
+  delete std::exchange(c.activity_, nullptr);
+  topics_.counters.session_bytes.sub(sizeof(activity));
 }
 
 decoder service::make_decoder(const connection& c) {
@@ -115,8 +127,7 @@ void service::read_on(connection& c) {
 void service::after_decoding(connection& c) {
   activity& a = *c.activity_;
   if (c.has(connection::flag_finished) || (a.frames.idle() && a.rest.empty() && !a.deflate.agreed)) {
-    delete std::exchange(c.activity_, nullptr);
-    return;
+    return end_activity(c);
   }
   if (a.deflate.client_context_takeover) park_later(c);
   if (!c.has(connection::flag_held)) a.rest.compact();
@@ -328,7 +339,8 @@ void service::closed(stream& s) {
   if (s.session() == nullptr) return;  // there was no memory for a connection
   connection& c = connection_of(s);
   finish(c, close_code::abnormal, {});
-  delete c.activity_;
+  end_activity(c);
+  topics_.counters.session_bytes.sub(sizeof(connection));
   delete &c;
 }
 

@@ -59,6 +59,8 @@ class service final : public protocol {
   void begin_close(connection& c, close_code code, std::string_view reason);
 
  private:
+  bool begin_activity(connection& c, decoder&& frames);
+  void end_activity(connection& c);
   [[nodiscard]] decoder make_decoder(const connection& c);
   [[nodiscard]] deflate_agreement agreement_of(const connection& c) const;
   [[nodiscard]] chain compressed_frame(connection& c, const message& m);

@@ -11,6 +11,10 @@
 
 namespace catenet::ws {
 
+namespace {
+constexpr std::size_t subscription_bytes = sizeof(subscription) + sizeof(subscription*);  // and its topic's entry
+}
+
 // ---- shared topics
 
 topic_reference::~topic_reference() {
@@ -71,6 +75,7 @@ bool local_topics::subscribe(connection& who, std::string_view name) {
   made->to = &t;
   made->index = static_cast<std::uint32_t>(t.subscribers.size());
   t.subscribers.push_back(made);
+  counters.session_bytes.add(subscription_bytes);
   if (who.has(connection::flag_deflate)) t.shared->deflating.fetch_add(1, std::memory_order_relaxed);
   who.subscriptions_ = made;
   return true;
@@ -105,6 +110,7 @@ void local_topics::remove(subscription* s) {
   t.subscribers[s->index] = last;
   last->index = s->index;
   t.subscribers.pop_back();
+  counters.session_bytes.sub(subscription_bytes);
   delete s;
   if (!t.subscribers.empty()) return;
   t.shared->at[home_.index()].store(nullptr, std::memory_order_release);
@@ -193,6 +199,7 @@ ws::statistics hub::statistics() const {
     sum.dropped += c.dropped.get();
     sum.slow_closed += c.slow_closed.get();
     sum.failed += c.failed.get();
+    sum.session_bytes += c.session_bytes.get();
   }
   return sum;
 }

@@ -108,7 +108,7 @@ struct local_topic {
 };
 
 struct core_counters {
-  counter connections, opened, messages_in, messages_out, published, dropped, slow_closed, failed;
+  counter connections, opened, messages_in, messages_out, published, dropped, slow_closed, failed, session_bytes;
 };
 
 /// The topics of one core, used on its thread only.
