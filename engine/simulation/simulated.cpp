@@ -157,7 +157,7 @@ void simulated::shut_down(int fd, bool both) {
   look_at(*l);
 }
 
-void simulated::reset_at_close(int fd) {
+void simulated::reset(int fd) {
   if (link* l = net_.link_of(fd)) l->reset_at_close = true;
 }
 
