@@ -22,9 +22,7 @@ constexpr std::int64_t starved_retry_ms =
 constexpr std::uint32_t accept_complaint_ms = 10'000;  // one line in so long, however often accepting fails
 
 // What says something about one connection, not about accepting.
-bool passes(int code) {
-  return code == ECANCELED || code == ECONNABORTED || code == EINTR || code == EAGAIN;
-}
+bool passes(int code) { return code == ECANCELED || code == ECONNABORTED || code == EINTR || code == EAGAIN; }
 
 token accept_token(std::size_t listener) {
   return {operation::accept, static_cast<std::uint32_t>(listener), 1};

@@ -75,9 +75,7 @@ void stream::release_traffic() {
 }
 
 // Nothing is unsent and nothing held back: all there is to wait for is the peer.
-bool stream::at_rest() const {
-  return traffic_ == nullptr || (unsent() == 0 && traffic_->held.empty());
-}
+bool stream::at_rest() const { return traffic_ == nullptr || (unsent() == 0 && traffic_->held.empty()); }
 
 void stream::mark_dirty() {
   if ((flags_ & (flag_dirty | flag_dead)) != 0) return;
@@ -402,7 +400,8 @@ void stream::set_deadline(std::uint32_t delay_ms) {
 }
 
 void stream::start_deadline(std::uint32_t delay_ms) {
-  delay_ms = std::min(delay_ms, timer_wheel::delay_ms_max);  // beyond half the clock's circle it would lie behind us
+  delay_ms =
+      std::min(delay_ms, timer_wheel::delay_ms_max);  // beyond half the clock's circle it would lie behind us
   deadline_ms_ = home().now_ms() + delay_ms;
   flags_ |= flag_deadline;
   look_within(delay_ms);

@@ -30,9 +30,10 @@ constexpr std::uint32_t small_target_min = 64;
 constexpr std::size_t iovecs_max = 1024;  // UIO_MAXIOV
 
 // Internal tokens, told to nobody.
-constexpr std::uint64_t token_of_wake = token{operation::wake, 0, 0}.value;     // our read of the wake descriptor
+constexpr std::uint64_t token_of_wake =
+    token{operation::wake, 0, 0}.value;  // our read of the wake descriptor
 constexpr std::uint64_t token_of_message = token{operation::wake, 0, 1}.value;  // another core's message
-constexpr std::uint32_t generation_of_sent_message = 2;                         // ours; slot: its wake descriptor
+constexpr std::uint32_t generation_of_sent_message = 2;  // ours; slot: its wake descriptor
 
 std::string sysctl_value(const char* path) {
   std::ifstream in(path);

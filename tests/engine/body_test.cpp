@@ -33,7 +33,8 @@ TEST(expect, reads_a_large_body_with_few_completions) {
   ASSERT_TRUE(eventually([&] { return got == bytes; }));
   EXPECT_FALSE(bad);
   if (!sanitized) {
-    EXPECT_LT(host.statistics().completions - before, 4 * bytes / 256_KiB) << "a completion a large block, more or less";
+    EXPECT_LT(host.statistics().completions - before, 4 * bytes / 256_KiB)
+        << "a completion a large block, more or less";
   }
   host.stop();
 }
@@ -92,9 +93,14 @@ TEST(expect, pauses_and_second_thoughts_lose_nothing) {
                           if (off_pattern(got, c.to_string()) != std::string::npos) bad = true;
                           got += c.bytes();
                           switch (random() % 4) {
-                            case 0: s.expect(random() % 3 * 300'000); break;
-                            case 1: s.pause(); break;
-                            default: break;
+                            case 0:
+                              s.expect(random() % 3 * 300'000);
+                              break;
+                            case 1:
+                              s.pause();
+                              break;
+                            default:
+                              break;
                           }
                         },
                     .closed = [&](stream&) { mine = nullptr; }});
@@ -158,7 +164,8 @@ TEST(file, goes_out_between_memory_as_one_message) {
     EXPECT_EQ(c.receive(4), "tail");
     EXPECT_EQ(off_pattern(1'000'000, c.receive(10)), std::string::npos);
   }
-  EXPECT_TRUE(eventually([&] { return open_descriptors() <= descriptors + 2; })) << "files are closed once sent";
+  EXPECT_TRUE(eventually([&] { return open_descriptors() <= descriptors + 2; }))
+      << "files are closed once sent";
   host.stop();
 }
 
@@ -184,7 +191,8 @@ TEST(file, one_that_cannot_be_read_ends_in_a_reset) {
   const temp_folder folder;
   engine_host host({.received = [&](stream& s, chain&&) {
     chain c;
-    ASSERT_TRUE(c.append_file(::open(folder.path("").c_str(), O_RDONLY | O_CLOEXEC), 0, 2000, true));  // a folder
+    ASSERT_TRUE(
+        c.append_file(::open(folder.path("").c_str(), O_RDONLY | O_CLOEXEC), 0, 2000, true));  // a folder
     s.send(std::move(c));
     s.close();
   }});
@@ -260,8 +268,7 @@ TEST(starved, streams_go_on_when_blocks_come_back_and_nothing_spins) {
   std::vector<client> all;
   std::vector<std::thread> writers;
   for (int i = 0; i != clients; ++i) all.emplace_back(host.at());
-  for (client& c : all)
-    writers.emplace_back([&c] { EXPECT_TRUE(c.send(pattern(0, each))); });
+  for (client& c : all) writers.emplace_back([&c] { EXPECT_TRUE(c.send(pattern(0, each))); });
   ASSERT_TRUE(eventually([&] { return host.statistics().out_of_blocks != 0; }));
   sleep_ms(200);
   const std::uint64_t held = got;
@@ -274,7 +281,8 @@ TEST(starved, streams_go_on_when_blocks_come_back_and_nothing_spins) {
   while (got != clients * each) {
     const std::uint64_t was = got;
     host.on_core([&] { hoard.clear(); });
-    ASSERT_TRUE(eventually([&] { return got != was || got == clients * each; })) << "nobody was fed at " << was;
+    ASSERT_TRUE(eventually([&] { return got != was || got == clients * each; }))
+        << "nobody was fed at " << was;
   }
   for (std::thread& t : writers) t.join();
   host.on_core([&] { hoard.clear(); });
@@ -291,6 +299,7 @@ TEST(starved, of_large_blocks_reads_on_with_small_ones) {
                    o);
   host.start();
   host.on_core([&] {
+    const lease small = lease::of(4_KiB);            // with it, a batch of small ones comes into being
     for (const std::size_t size : {256_KiB, 1_MiB})  // all large blocks, and what could become one
       for (lease l = lease::of(size); l; l = lease::of(size)) hoard.push_back(chain{std::move(l), 0, 1});
   });

@@ -101,8 +101,9 @@ class backend {
   /// at once.
   virtual void send(int fd, token t, const chain& bytes, bool more_follows) = 0;
   /// Asks for the end of an operation, whose terminal completion still comes. A cancel that found nothing to
-  /// end may be told by a completion of operation::cancel with the token's slot and generation (0: an accept):
-  /// if that operation is still under way, it has to be asked for again. Else the cancel itself is not told.
+  /// end may be told by a completion of operation::cancel with the token's slot and generation (0: an
+  /// accept): if that operation is still under way, it has to be asked for again. Else the cancel itself is
+  /// not told.
   virtual void cancel(token t) = 0;
   /// Closes a descriptor on which no operation is under way.
   virtual void close(int fd, token t) = 0;
