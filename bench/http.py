@@ -351,17 +351,23 @@ def machine():
             "congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control"), "load": os.getloadavg()[0]}
 
 
+def ratio(taken, yardstick):
+    """Median of the rounds' own ratios: what slows the machine down for a while slows both of a round."""
+    if not yardstick:
+        return None
+    return round(statistics.median(one.cpu_us / other.cpu_us for one, other in zip(taken, yardstick)), 3)
+
+
 def summary(samples, workloads):
     rows = []
     for workload in workloads:
         by_server = samples[workload.name]
-        median = {name: statistics.median(one.cpu_us for one in taken) for name, taken in by_server.items()}
         for name, taken in by_server.items():
             rows.append({
                 "workload": workload.name, "what": workload.what, "connections": workload.connections, "server": name,
-                "cpu_us_per_request": round(median[name], 4),
-                "ratio_to_bare": round(median[name] / median["bare"], 3) if "bare" in median else None,
-                "ratio_to_nginx": round(median[name] / median["nginx"], 3) if "nginx" in median else None,
+                "cpu_us_per_request": round(statistics.median(one.cpu_us for one in taken), 4),
+                "ratio_to_bare": ratio(taken, by_server.get("bare")),
+                "ratio_to_nginx": ratio(taken, by_server.get("nginx")),
                 "cpu_us_all": [round(one.cpu_us, 4) for one in taken],
                 "requests_per_s": round(statistics.median(one.rate for one in taken)),
                 "core_share": round(statistics.median(one.busy for one in taken), 3),
@@ -371,7 +377,7 @@ def summary(samples, workloads):
 
 
 def print_table(rows, about):
-    ratio = lambda value: f"{value:.2f}" if value is not None else "-"
+    times = lambda value: f"{value:.2f}" if value is not None else "-"
     print(f"{about['cpu']}, {about['cores']} cores, Linux {about['kernel']}, {about['congestion_control']}, load {about['load']:.1f}")
     print(f"{about['command']}\n")
     line = "{:<34} {:>5}  {:<12} {:>10} {:>15} {:>7} {:>8} {:>11} {:>6}"
@@ -384,11 +390,12 @@ def print_table(rows, about):
         before = row["workload"]
         spread = f"{min(row['cpu_us_all']):.2f}-{max(row['cpu_us_all']):.2f}"
         print(line.format(f"{row['workload']}: {row['what']}" if first else "", row["connections"] if first else "", row["server"],
-                          f"{row['cpu_us_per_request']:.3f}", spread, ratio(row["ratio_to_bare"]), ratio(row["ratio_to_nginx"]),
+                          f"{row['cpu_us_per_request']:.3f}", spread, times(row["ratio_to_bare"]), times(row["ratio_to_nginx"]),
                           row["requests_per_s"], f"{row['core_share']:.0%}"))
         for text in row["complaints"]:
             print(f"    {row['server']}: {text}")
-    print("\nCPU µs: user and system time of the server a request, median of the rounds. core: how much of its core the server used.")
+    print("\nCPU µs: user and system time of the server a request, median of the rounds; x bare, x nginx: median of the rounds' ratios. "
+          "core: how much of its core the server used.")
 
 
 def parse(arguments):

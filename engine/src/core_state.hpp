@@ -29,8 +29,9 @@ struct stream_traffic {
 struct listening {
   int fd = -1;
   std::unique_ptr<protocol> speaks;
-  bool accepting = false;  // an accept is with the kernel
-  bool starved = false;    // no descriptors were left
+  bool accepting = false;           // an accept is with the kernel
+  bool starved = false;             // no descriptors were left
+  std::uint32_t complained_ms = 0;  // when that was logged last; 0: never
 };
 
 struct core_state {
@@ -52,8 +53,6 @@ struct core_state {
 
   bool draining = false;
   std::uint32_t drain_due_ms = 0;
-  std::int64_t clock_offset_s = 0;  // unix time minus the steady clock, in seconds
-  std::uint32_t clock_synced_ms = 0;
 
   // Tries again to accept after descriptors ran out: they may be freed by somebody else in the process.
   struct retry_timer final : timer {

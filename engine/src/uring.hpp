@@ -34,6 +34,7 @@ class uring final : public backend {
   void close(int fd, token t) override;
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
   void wake_peer(backend& other, int wake_fd) override;
+  std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length) override;
 
  private:
   // A group of blocks that the kernel picks from when data comes.

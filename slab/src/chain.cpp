@@ -1,7 +1,6 @@
 // Chains: linking, splitting, sharing, copying.
 #include <catenet/slab/chain.hpp>
 
-#include <mimalloc.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -27,18 +26,19 @@ void count_reference(segment* s) {
     case segment_kind::foreign: ++s->foreign->refs; break;
     case segment_kind::file: ++s->file->refs; break;
     case segment_kind::proxy: ++s->proxy->refs; break;
-    case segment_kind::constant: break;
+    case segment_kind::constant:
+    case segment_kind::parcel: break;
   }
 }
 
 // Puts a segment of another pool behind a count of this one, so that it can be shared here; the returned segment
 // takes its place. Null when memory ran out.
 segment* adopt(segment* original, pool& p) {
-  auto* proxy = static_cast<proxy_reference*>(mi_malloc_small(sizeof(proxy_reference)));
+  auto* proxy = static_cast<proxy_reference*>(detail::allocate_control(sizeof(proxy_reference)));
   if (proxy == nullptr) return nullptr;
-  segment* local = p.new_segment();
+  segment* local = p.new_segment(segment_kind::proxy);
   if (local == nullptr) {
-    mi_free(proxy);
+    detail::release_control(proxy);
     return nullptr;
   }
   *proxy = {1, original};
@@ -46,13 +46,12 @@ segment* adopt(segment* original, pool& p) {
   local->data = original->data;
   local->proxy = proxy;
   local->length = original->length;
-  local->kind = segment_kind::proxy;
   return local;
 }
 
 // A second segment for part of what `s` (at home here) names. Null when memory ran out.
 segment* share_segment(segment* s, std::uint32_t offset, std::uint32_t length, pool& p) {
-  segment* twin = s->kind == segment_kind::block ? p.segment_for(s->blk) : p.new_segment();
+  segment* twin = s->kind == segment_kind::block ? p.segment_for(s->blk) : p.new_segment(s->kind);
   if (twin == nullptr) return nullptr;
   count_reference(s);
   if (s->kind == segment_kind::file)
@@ -60,7 +59,6 @@ segment* share_segment(segment* s, std::uint32_t offset, std::uint32_t length, p
   else
     twin->data = s->data + offset;
   twin->blk = s->blk;
-  twin->kind = s->kind;
   twin->length = length;
   return twin;
 }
@@ -114,14 +112,6 @@ std::size_t chain::segment_count() const {
   return count;
 }
 
-void chain::append(chain&& other) {
-  if (other.head_ == nullptr) return;
-  (head_ == nullptr ? head_ : tail_->next) = other.head_;
-  tail_ = std::exchange(other.tail_, nullptr);
-  bytes_ += std::exchange(other.bytes_, 0);
-  other.head_ = nullptr;
-}
-
 void chain::prepend(chain&& other) {
   if (this == &other) return;
   other.append(std::move(*this));
@@ -161,13 +151,12 @@ bool chain::append_copy(std::span<const std::byte> bytes) {
 
 bool chain::append_constant(std::string_view text) {
   if (text.empty()) return true;
-  segment* s = here().new_segment();
+  segment* s = here().new_segment(segment_kind::constant);
   if (s == nullptr) return false;
   assert(text.size() <= 0xffffffffu);
   s->data = reinterpret_cast<std::byte*>(const_cast<char*>(text.data()));  // never written: not exclusive
   s->blk = nullptr;
   s->length = static_cast<std::uint32_t>(text.size());
-  s->kind = segment_kind::constant;
   append_segment(s);
   return true;
 }
@@ -175,33 +164,31 @@ bool chain::append_constant(std::string_view text) {
 bool chain::append_foreign(void* data, std::size_t size,
                            void (*release)(void* context, void* data, std::size_t size), void* context) {
   assert(size != 0 && size <= 0xffffffffu);
-  auto* holder = static_cast<foreign_memory*>(mi_malloc_small(sizeof(foreign_memory)));
+  auto* holder = static_cast<foreign_memory*>(detail::allocate_control(sizeof(foreign_memory)));
   if (holder == nullptr) return false;
-  segment* s = here().new_segment();
+  segment* s = here().new_segment(segment_kind::foreign);
   if (s == nullptr) {
-    mi_free(holder);
+    detail::release_control(holder);
     return false;
   }
   *holder = {1, release, context, data, size};
   s->data = static_cast<std::byte*>(data);
   s->foreign = holder;
   s->length = static_cast<std::uint32_t>(size);
-  s->kind = segment_kind::foreign;
   append_segment(s);
   return true;
 }
 
 bool chain::append_file(int fd, std::uint64_t offset, std::uint64_t length, bool owned) {
-  auto* holder = static_cast<file_reference*>(mi_malloc_small(sizeof(file_reference)));
+  auto* holder = static_cast<file_reference*>(detail::allocate_control(sizeof(file_reference)));
   chain regions;
   if (holder != nullptr) *holder = {0, fd, owned};
   while (holder != nullptr && regions.bytes() != length) {
-    segment* s = here().new_segment();
+    segment* s = here().new_segment(segment_kind::file);
     if (s == nullptr) break;
     s->offset = offset + regions.bytes();
     s->file = holder;
     s->length = static_cast<std::uint32_t>(std::min(length - regions.bytes(), file_segment_bytes_max));
-    s->kind = segment_kind::file;
     ++holder->refs;
     regions.append_segment(s);
   }
@@ -209,7 +196,7 @@ bool chain::append_file(int fd, std::uint64_t offset, std::uint64_t length, bool
     // The regions made so far close an owned descriptor with the last of them; without any, it is closed here.
     if (regions.empty()) {
       if (owned) ::close(fd);
-      mi_free(holder);
+      detail::release_control(holder);
     }
     return length == 0 && holder != nullptr;
   }
@@ -296,11 +283,8 @@ std::optional<chain> chain::split(std::uint64_t n) {
   return front;
 }
 
-std::optional<chain> chain::share() { return share(0, bytes_); }
-
-std::optional<chain> chain::share(std::uint64_t offset, std::uint64_t length) {
-  chain twin;
-  if (offset >= bytes_) return twin;
+bool chain::share_into(chain& twin, std::uint64_t offset, std::uint64_t length) {
+  if (offset >= bytes_) return true;
   length = std::min(length, bytes_ - offset);
   pool& p = here();
   for (segment** link = &head_; length != 0; link = &(*link)->next) {
@@ -310,21 +294,21 @@ std::optional<chain> chain::share(std::uint64_t offset, std::uint64_t length) {
     }
     if (!counted_here(*link, p)) {
       segment* local = adopt(*link, p);
-      if (local == nullptr) return std::nullopt;
+      if (local == nullptr) return false;
       if (tail_ == *link) tail_ = local;
       *link = local;
     }
     segment* s = *link;
     const auto part = static_cast<std::uint32_t>(std::min<std::uint64_t>(length, s->length - offset));
     segment* view = share_segment(s, static_cast<std::uint32_t>(offset), part, p);
-    if (view == nullptr) return std::nullopt;
+    if (view == nullptr) return false;
     s->exclusive = false;
     view->exclusive = false;
     twin.append_segment(view);
     offset = 0;
     length -= part;
   }
-  return twin;
+  return true;
 }
 
 void chain::compact() {
@@ -389,12 +373,8 @@ void chain::mark_in_flight(bool on) {
   }
 }
 
-void chain::drop_all() {
-  segment* s = std::exchange(head_, nullptr);
-  tail_ = nullptr;
-  bytes_ = 0;
-  if (pool* p = pool::current()) [[likely]]
-    return p->drop_list(s);
+void chain::drop_many(segment* s) {
+  if (pool* p = pool::current()) return p->drop_list(s);
   while (s != nullptr) {
     segment* next = s->next;
     pool::drop_from_outside(s);

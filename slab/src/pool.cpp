@@ -1,227 +1,225 @@
-// A pool's slow paths: batches, the outbox and the inbox, and how references of every kind end.
+// A pool's caches: batches to and from the depot, lists to swap, and what idles.
 #include <catenet/slab/pool.hpp>
 
 #include <mimalloc.h>
-#include <unistd.h>
 
-#include <atomic>
-#include <cstdio>
-#include <cstdlib>
-#include <mutex>
+#include <algorithm>
+#include <utility>
 
 namespace catenet {
 
 thread_local constinit pool* pool::current_ = nullptr;
 
+namespace detail {
+
+void* allocate_control(std::size_t bytes) {
+  if (injected_fault != nullptr && injected_fault()) [[unlikely]] return nullptr;
+  return mi_malloc(bytes);
+}
+void release_control(void* at) { mi_free(at); }
+segment* allocate_segment() { return static_cast<segment*>(allocate_control(sizeof(segment))); }
+void release_segment(segment* s) { release_control(s); }
+
+}  // namespace detail
+
 namespace {
 
-// Every pool of the process has a number and an inbox that outlives it: what still travels towards a thread that
-// ended waits there until it is settled by a pool that takes the number over. A number stays with its depot until
-// that ends, so a block never comes home to a stranger.
-struct alignas(64) inbox_slot {
-  std::atomic<segment*> incoming{nullptr};
-  std::atomic<bool> taken{false};
-  depot* owner = nullptr;  // guarded by registry_mutex
+constexpr std::uint64_t decay_interval_ms = 100;
+
+// Marks the counters as moving, so that a snapshot taken meanwhile is tried again.
+class moving {
+ public:
+  explicit moving(counter& c) : count_(c) { count_.add(1); }
+  ~moving() { count_.add(1); }
+  moving(const moving&) = delete;
+  moving& operator=(const moving&) = delete;
+
+ private:
+  counter& count_;
 };
-constexpr std::size_t pools_max = 1024;
-inbox_slot inboxes[pools_max];
-
-std::mutex registry_mutex;
-
-pool_id take_number(depot& from) {
-  const std::lock_guard lock(registry_mutex);
-  for (std::size_t i = 0; i != pools_max; ++i) {
-    inbox_slot& slot = inboxes[i];
-    if (slot.taken.load(std::memory_order_relaxed) || (slot.owner != nullptr && slot.owner != &from)) continue;
-    slot.owner = &from;
-    slot.taken.store(true, std::memory_order_seq_cst);
-    return static_cast<pool_id>(i);
-  }
-  std::fprintf(stderr, "catenet: more than %zu threads with a pool at one time\n", pools_max);
-  std::abort();
-}
-
-bool take_over(pool_id id, const depot* from) {
-  const std::lock_guard lock(registry_mutex);
-  inbox_slot& slot = inboxes[id];
-  if (slot.taken.load(std::memory_order_relaxed) || slot.owner == nullptr) return false;
-  if (from != nullptr && slot.owner != from) return false;
-  slot.taken.store(true, std::memory_order_seq_cst);
-  return true;
-}
-
-// Sequentially consistent, as is every access to `taken`: of a push and a pool's end, at least one sees the other.
-void push_inbox(pool_id home, segment* first, segment* last) {
-  std::atomic<segment*>& incoming = inboxes[home].incoming;
-  segment* below = incoming.load(std::memory_order_relaxed);
-  do last->next = below;
-  while (!incoming.compare_exchange_weak(below, first, std::memory_order_seq_cst, std::memory_order_relaxed));
-}
 
 }  // namespace
 
-namespace detail {
-segment* allocate_segment() { return static_cast<segment*>(mi_malloc_small(sizeof(segment))); }
-void release_segment(segment* s) { mi_free(s); }
-}  // namespace detail
+block* pool::rent_slow(size_class c) { return rent_for(c, priority::in_process); }
 
-pool::pool(depot& from) : pool(from, take_number(from)) {}
-
-pool::pool(depot& from, pool_id number) : depot_(from), id_(number), previous_(std::exchange(current_, this)) {
-  for (std::size_t c = 0; c != classes().count(); ++c) caches_[c].batch = from.batch(static_cast<size_class>(c));
-  from.enroll(*this);
+block* pool::rent_for(size_class c, priority urgency) {
+  cache& k = caches_[c];
+  if (waited_ == 0 || !someone_waits(c, urgency)) {
+    if (k.head != nullptr || refill(c)) return rent(c);
+  }
+  if (urgency != priority::transmit) return nullptr;
+  const arena::run kept = depot_.take_reserved(c);
+  if (kept.head == nullptr) return nullptr;
+  load(c, kept);
+  return rent(c);
 }
 
-pool::~pool() {
-  // What comes home may send other things home to others, so both ends are emptied before the number is given up.
-  do turn();
-  while (!dirty_.empty() || !resign());
-  spill_all();
-  depot_.leave(*this);
-  while (free_segments_ != nullptr) {
-    segment* s = free_segments_;
-    free_segments_ = s->next;
-    detail::release_segment(s);
+block* pool::rent_beside(size_class c, const block* with) {
+  arena& a = depot_.memory();
+  const std::size_t extent = a.extent_index(with);
+  if (waited_ != 0) return rent(c);
+  cache& k = caches_[c];
+  const auto bring_forward = [&](block*& list) {
+    for (block** link = &list; *link != nullptr; link = &(*link)->link) {
+      if (a.extent_index(*link) != extent) continue;
+      block* b = std::exchange(*link, (*link)->link);
+      b->link = std::exchange(k.head, b);
+      return true;
+    }
+    return false;
+  };
+  if (bring_forward(k.head)) return rent(c);
+  if (bring_forward(k.spare)) {
+    k.spare_count.sub(1);
+    k.count.add(1);
+    return rent(c);
   }
-  current_ = previous_;
+  if (const arena::run near = depot_.take_near(c, extent); near.head != nullptr) load(c, near);
+  return rent(c);
+}
+
+// Puts a batch from the depot on top of the active list.
+void pool::load(size_class c, arena::run batch) {
+  const moving mark(moves_);
+  cache& k = caches_[c];
+  block* last = batch.head;
+  for (block* b = batch.head; b != nullptr; last = b, b = b->link) {
+    b->home = id_;
+    b->state = block_state::cached;
+  }
+  last->link = k.head;
+  k.head = batch.head;
+  k.count.add(batch.count);
+  k.taken.add(batch.count);
+  k.refills.add(1);
+}
+
+void pool::put(size_class c, arena::run batch) {
+  cache& k = caches_[c];
+  {
+    const moving mark(moves_);
+    for (block* b = batch.head; b != nullptr; b = b->link) b->state = block_state::depot;
+    k.given.add(batch.count);
+    k.spills.add(1);
+  }
+  depot_.put(c, batch);
+}
+
+// The spare list becomes the active one; low follows (see cache).
+void pool::swap_lists(cache& k) {
+  k.low += static_cast<std::int32_t>(k.spare_count.get());
+  k.head = std::exchange(k.spare, nullptr);
+  k.count.set(k.spare_count.get());
+  k.spare_count.set(0);
 }
 
 bool pool::refill(size_class c) {
   cache& k = caches_[c];
   if (k.spare != nullptr) {
-    k.head = std::exchange(k.spare, nullptr);
-    k.count.set(k.spare_count.get());
-    k.spare_count.set(0);
+    swap_lists(k);
     return true;
   }
+  if (detail::injected_fault != nullptr && detail::injected_fault()) [[unlikely]] return false;
   const arena::run batch = depot_.take(c);
   if (batch.head == nullptr) return false;
-  k.head = batch.head;
-  k.count.set(batch.count);
-  k.taken.add(batch.count);
-  k.refills.add(1);
+  load(c, batch);
   return true;
 }
 
+// The active list is full: it becomes the spare one, and that goes to the depot.
 void pool::overflow(size_class c) {
   cache& k = caches_[c];
-  if (k.spare != nullptr) {
-    const auto count = static_cast<std::uint32_t>(k.spare_count.get());
-    depot_.put(c, {k.spare, count});
-    k.given.add(count);
-    k.spills.add(1);
+  if ((waited_ | pressed_) >> c & 1) {
+    // Somebody waits: not even rent() may have what has just come back. The next turn deals it out.
+    while (block* b = k.head) {
+      k.head = b->link;
+      b->link = std::exchange(k.spare, b);
+    }
+    k.spare_count.add(k.count.get());
+    k.count.set(0);
+    if ((waited_ >> c & 1) == 0) spill(c);
+    return;
   }
+  const arena::run old{k.spare, static_cast<std::uint32_t>(k.spare_count.get())};
+  const std::int32_t least = k.low + static_cast<std::int32_t>(old.count);
   k.spare = std::exchange(k.head, nullptr);
   k.spare_count.set(k.count.get());
   k.count.set(0);
+  const auto now = static_cast<std::int32_t>(k.spare_count.get());
+  k.low = std::min(least, now) - now;
+  if (old.head != nullptr) put(c, old);
+}
+
+void pool::spill(size_class c) {
+  cache& k = caches_[c];
+  for (int list = 0; list != 2; ++list) {
+    if (k.head != nullptr) {
+      const arena::run all{k.head, static_cast<std::uint32_t>(k.count.get())};
+      k.head = nullptr;
+      k.count.set(0);
+      put(c, all);
+    }
+    if (k.spare != nullptr) swap_lists(k);
+  }
+  k.low = 0;
 }
 
 void pool::spill_all() {
-  for (std::size_t c = 0; c != classes().count(); ++c) {
-    cache& k = caches_[c];
-    for (int list = 0; list != 2; ++list)
-      if (k.head != nullptr || k.spare != nullptr) overflow(static_cast<size_class>(c));
-    if (k.spare == nullptr) continue;
-    depot_.put(static_cast<size_class>(c), {k.spare, static_cast<std::uint32_t>(k.spare_count.get())});
-    k.given.add(k.spare_count.get());
-    k.spare = nullptr;
-    k.spare_count.set(0);
+  for (std::size_t c = 0; c != classes().count(); ++c) spill(static_cast<size_class>(c));
+}
+
+// ---- what idles ----------------------------------------------------------------------------------------------
+
+// The `count` blocks that were used longest ago: of the spare list, then the end of the active one.
+arena::run pool::cut_coldest(cache& k, std::uint64_t count) {
+  arena::run cut;
+  while (cut.count != count && k.spare != nullptr) {
+    block* b = k.spare;
+    k.spare = b->link;
+    k.spare_count.sub(1);
+    b->link = std::exchange(cut.head, b);
+    ++cut.count;
   }
-}
-
-void pool::settle_holder(segment* s) {
-  switch (s->kind) {
-    case segment_kind::foreign:
-      if (--s->foreign->refs == 0) {
-        foreign_memory* f = s->foreign;
-        f->release(f->context, f->data, f->size);
-        mi_free(f);
-      }
-      break;
-    case segment_kind::file:
-      if (--s->file->refs == 0) {
-        if (s->file->owned) ::close(s->file->fd);
-        mi_free(s->file);
-      }
-      break;
-    case segment_kind::proxy:
-      if (--s->proxy->refs == 0) {
-        drop(s->proxy->original);
-        mi_free(s->proxy);
-      }
-      break;
-    case segment_kind::constant:
-    case segment_kind::block:
-      break;
+  if (cut.count == count) return cut;
+  const std::uint64_t rest = count - cut.count;
+  block** link = &k.head;
+  for (std::uint64_t keep = k.count.get() - rest; keep != 0; --keep) link = &(*link)->link;
+  while (block* b = *link) {
+    *link = b->link;
+    b->link = std::exchange(cut.head, b);
+    ++cut.count;
   }
-  free_segment(s);
+  k.count.sub(rest);
+  return cut;
 }
 
-void pool::post(segment* s) {
-  if (s->home >= outboxes_.size()) outboxes_.resize(s->home + 1u);
-  outbox& box = outboxes_[s->home];
-  if (box.head == nullptr) {
-    box.tail = s;
-    dirty_.push_back(s->home);
+// Half of the low-water mark, rounded up, so that an idle cache ends at nothing.
+void pool::decay_class(size_class c) {
+  cache& k = caches_[c];
+  const std::int64_t low = std::int64_t{k.low} + static_cast<std::int64_t>(k.spare_count.get());
+  if (low > 0) put(c, cut_coldest(k, static_cast<std::uint64_t>((low + 1) / 2)));
+  k.low = static_cast<std::int32_t>(k.count.get());
+}
+
+void pool::decay(std::uint64_t now_ms) {
+  if (now_ms >= decay_due_) {
+    decay_due_ = now_ms + decay_interval_ms;
+    for (std::size_t c = 0; c != classes().count(); ++c) decay_class(static_cast<size_class>(c));
+    // Segments come from mimalloc and go back there.
+    for (std::uint32_t half = (free_segment_count_ + 1) / 2; half != 0; --half) {
+      segment* s = free_segments_;
+      free_segments_ = s->next;
+      --free_segment_count_;
+      detail::release_segment(s);
+    }
   }
-  s->next = box.head;
-  box.head = s;
-  if (++box.count >= outbox_flush_at) flush(s->home);
-}
-
-void pool::flush(pool_id home) {
-  outbox& box = outboxes_[home];
-  const outbox sent = std::exchange(box, {});
-  std::erase(dirty_, home);
-  if (sent.head == nullptr) return;
-  push_inbox(home, sent.head, sent.tail);
-  settle_if_gone(home);
-}
-
-void pool::drop_from_outside(segment* s) {
-  const pool_id home = s->home;
-  push_inbox(home, s, s);
-  settle_if_gone(home);
-}
-
-// When the home's thread has ended, its number is taken over for the moment that settling takes.
-void pool::settle_if_gone(pool_id home) {
-  if (inboxes[home].taken.load(std::memory_order_seq_cst) || !take_over(home, nullptr)) return;
-  const pool stand_in(*inboxes[home].owner, home);
-}
-
-void pool::settle_all_gone(depot& of) {
-  for (std::size_t i = 0; i != pools_max; ++i)
-    if (take_over(static_cast<pool_id>(i), &of)) const pool stand_in(of, static_cast<pool_id>(i));
-  const std::lock_guard lock(registry_mutex);
-  for (inbox_slot& slot : inboxes)
-    if (slot.owner == &of) slot.owner = nullptr;
-}
-
-// Gives the number up, unless something came home in the meantime.
-bool pool::resign() {
-  const std::lock_guard lock(registry_mutex);
-  inbox_slot& slot = inboxes[id_];
-  slot.taken.store(false, std::memory_order_seq_cst);
-  if (slot.incoming.load(std::memory_order_seq_cst) == nullptr) return true;
-  slot.taken.store(true, std::memory_order_seq_cst);
-  return false;
-}
-
-void pool::drain_inbox() {
-  std::atomic<segment*>& incoming = inboxes[id_].incoming;
-  if (incoming.load(std::memory_order_relaxed) == nullptr) return;
-  segment* s = incoming.exchange(nullptr, std::memory_order_acquire);
-  while (s != nullptr) {
-    segment* next = s->next;
-    settle(s);
-    s = next;
-  }
-}
-
-void pool::turn() {
-  while (!dirty_.empty()) flush(dirty_.back());
-  drain_inbox();
+  // The depot's share is done by whichever pool comes first.
+  std::uint64_t due = depot_.decay_due_.load(std::memory_order_relaxed);
+  if (now_ms < due || !depot_.decay_due_.compare_exchange(due, now_ms + decay_interval_ms, std::memory_order_relaxed,
+                                                          std::memory_order_relaxed))
+    return;
+  constexpr std::size_t blocks_max = 16'384;  // a millisecond or so
+  if (depot_.decay(blocks_max)) depot_.decay_due_.store(now_ms + decay_interval_ms / 8, std::memory_order_relaxed);
 }
 
 }  // namespace catenet

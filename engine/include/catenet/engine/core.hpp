@@ -68,11 +68,15 @@ class core {
 
  private:
   friend class engine;
+  friend class simulation;
   friend class stream;
 
+  static void make_current(core* c);
   error start();
   void run();
   void turn();
+  std::int64_t before_wait();
+  void after_wait();
   void dispatch(const completion& c);
   void accepted(const completion& c);
   void accept_again();
@@ -81,6 +85,7 @@ class core {
   void press_drain();
   void feed_starved();
   void finish();
+  void release();
   [[nodiscard]] bool finished() const;
 
   engine& engine_;

@@ -22,6 +22,7 @@ enum class io_choice : std::uint8_t { automatic, uring, epoll };
 struct engine_options {
   unsigned cores = 1;  ///< 0 means one for each processor
   io_choice io = io_choice::automatic;
+  backend_source* source = nullptr;  ///< instead of `io`: see simulation.hpp
   depot_options slab;
 
   std::uint32_t park_after_ms = 1000;       ///< a stream quiet for so long is parked on a poll
@@ -73,6 +74,7 @@ class engine {
 
  private:
   friend class core;
+  friend class simulation;
   struct state;
   error choose_io();
   void run_core(unsigned index);

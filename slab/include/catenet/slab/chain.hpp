@@ -94,7 +94,13 @@ class chain {
   [[nodiscard]] std::size_t segment_count() const;
 
   /// Links the other chain's segments behind this one's. O(1).
-  void append(chain&& other);
+  void append(chain&& other) {
+    if (other.head_ == nullptr) return;
+    (head_ == nullptr ? head_ : tail_->next) = other.head_;
+    tail_ = std::exchange(other.tail_, nullptr);
+    bytes_ += std::exchange(other.bytes_, 0);
+    other.head_ = nullptr;
+  }
   void prepend(chain&& other);
 
   /// Copies bytes behind the end: into the last block's free room where nobody else refers to that block, then
@@ -127,8 +133,19 @@ class chain {
 
   /// A second chain that refers to the same bytes; the range is cut to what there is. Not const: bytes of another
   /// pool are put behind a count of this one first. std::nullopt when segments ran out.
-  [[nodiscard]] std::optional<chain> share();
-  [[nodiscard]] std::optional<chain> share(std::uint64_t offset, std::uint64_t length);
+  [[nodiscard]] std::optional<chain> share() {
+    std::optional<chain> twin{std::in_place};
+    // One block whose home is here is by far the most common; the rest is out of line.
+    if (head_ == nullptr || (head_ == tail_ && share_one(*twin))) [[likely]]
+      return twin;
+    if (!share_into(*twin, 0, bytes_)) twin.reset();
+    return twin;
+  }
+  [[nodiscard]] std::optional<chain> share(std::uint64_t offset, std::uint64_t length) {
+    std::optional<chain> twin{std::in_place};
+    if (!share_into(*twin, offset, length)) twin.reset();
+    return twin;
+  }
 
   /// Copies views that pin much more than they use (less than a quarter of a block) into smaller blocks, for what
   /// outlives the turn. What cannot be copied stays as it is.
@@ -156,8 +173,14 @@ class chain {
   void mark_in_flight(bool on);
 
   void clear() {
-    if (head_ != nullptr) [[likely]]
-      drop_all();
+    if (head_ == nullptr) return;
+    segment* s = std::exchange(head_, nullptr);
+    tail_ = nullptr;
+    bytes_ = 0;
+    if (pool* p = pool::current(); p != nullptr && s->next == nullptr) [[likely]]
+      p->drop(s);
+    else
+      drop_many(s);
   }
 
   /// First and last segment: for those who build on chains.
@@ -205,12 +228,29 @@ class chain {
  private:
   friend class reservation;
   void grow_tail(std::size_t by);
-  void drop_all();
+  static void drop_many(segment* s);
+  bool share_one(chain& twin);
+  bool share_into(chain& twin, std::uint64_t offset, std::uint64_t length);
   [[nodiscard]] std::size_t tail_room() const;
 
   segment* head_ = nullptr;
   segment* tail_ = nullptr;
   std::uint64_t bytes_ = 0;
 };
+
+// Shares a chain of one segment; false when it is no block of this pool, or memory ran out.
+inline bool chain::share_one(chain& twin) {
+  pool* p = pool::current();
+  segment* s = head_;
+  if (p == nullptr || s->kind != segment_kind::block || s->home != p->id()) return false;
+  segment* view = p->segment_for(s->blk);
+  if (view == nullptr) return false;
+  ++s->blk->refs;
+  s->exclusive = false;
+  view->data = s->data;
+  view->length = s->length;
+  twin.append_segment(view);
+  return true;
+}
 
 }  // namespace catenet

@@ -25,6 +25,7 @@ enum class segment_kind : std::uint8_t {
   constant,  ///< memory that lives as long as the process; nothing to release
   file,      ///< a region of a file: never in memory here, only sendable
   proxy,     ///< a view of bytes whose home is another pool, shared here by a count of this pool
+  parcel,    ///< not in chains: many segments on their way home together
 };
 
 /// Pool number; a thread that rents has one.
@@ -45,6 +46,7 @@ struct file_reference {
   std::uint32_t refs = 1;
   int fd = -1;
   bool owned = false;
+  foreign_memory* keeper = nullptr;  ///< what keeps the descriptor open when it is not ours; one reference
 };
 
 /// Stands at one pool for a single segment of another pool, so that it can be shared here without atomics.
@@ -70,6 +72,18 @@ struct segment {
   segment_kind kind;
   bool in_flight : 1;  ///< counted in its block's in_flight
   bool exclusive : 1;  ///< no other view overlaps these bytes, so its holder may change them in place
+  bool charged : 1;    ///< an overflow segment for which its block's payer pays
+  std::uint8_t spare : 5;
+
+  /// Sets home, kind and the marks (to false). All eight bits of the marks, so that it is a store and no more.
+  void label(pool_id at, segment_kind what) {
+    home = at;
+    kind = what;
+    in_flight = false;
+    exclusive = false;
+    charged = false;
+    spare = 0;
+  }
 };
 static_assert(sizeof(segment) == 32, "half a descriptor: a shared view costs 32 bytes");
 
