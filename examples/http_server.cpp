@@ -3,6 +3,7 @@
 #include <catenet/engine/endpoint.hpp>
 #include <catenet/engine/engine.hpp>
 #include <catenet/http/server.hpp>
+#include <catenet/ws/server.hpp>
 
 #include <CLI/CLI.hpp>
 
@@ -122,6 +123,21 @@ std::string statistics(engine& net, const http::server& web) {
   return head + classes + "]}\n";
 }
 
+/// The same back to the sender; and, at /broadcast, what begins with 'B' to everybody there.
+void add_websockets(http::server& web) {
+  constexpr std::uint64_t message_max = 16_MiB;
+  web.websocket("/echo", {.max_message = message_max,
+                          .max_queued = 4 * message_max,
+                          .message = [](ws::connection& c, ws::message m) { c.send(std::move(m)); }});
+  web.websocket("/broadcast", {.max_message = message_max,
+                               .open = [](ws::connection& c) { c.subscribe("broadcast"); },
+                               .message = [](ws::connection& c, ws::message m) {
+                                 const auto first = m.payload().front();
+                                 if (!first.empty() && first[0] == std::byte{'B'})
+                                   c.publish_to_all("broadcast", std::move(m));
+                               }});
+}
+
 void add_routes(http::server& web, engine& net) {
   constexpr http::route_options any_body{.max_body = ~std::uint64_t{0} >> 1};
   web.get("/", [](http::request&, http::response& rs) { rs.type("text/plain").text("Hello, World!"); });
@@ -154,6 +170,7 @@ int main(int argc, char** argv) {
   engine net{settings};
   http::server web{net};
   add_routes(web, net);
+  add_websockets(web);
   endpoint bound;
   if (const error e = web.listen(o.listen, &bound)) {
     std::fprintf(stderr, "http_server: %s\n", e.text().c_str());

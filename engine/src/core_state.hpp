@@ -32,6 +32,7 @@ struct listening {
   std::unique_ptr<protocol> speaks;
   bool accepting = false;  // an accept is with the kernel
   bool starved = false;    // no descriptors were left
+  std::uint32_t complained_ms = 0;  // when that was logged last; 0: never
 };
 
 struct core_state {

@@ -411,6 +411,32 @@ TEST(deadline, holds_for_a_parked_stream) {
   host.stop();
 }
 
+TEST(deadline, and_options_may_be_as_long_as_for_ever) {
+  engine_options o;
+  o.drain_ms = o.send_stall_ms = o.park_after_ms = 0xffffffff;
+  std::atomic<int> expired{0};
+  engine_host host({.opened = [](stream& s) { s.set_deadline(0xffffffff); },
+                    .received =
+                        [](stream& s, chain&& bytes) {
+                          s.send(std::move(bytes));
+                          s.home().owner().stop();
+                        },
+                    .expired = [&](stream&) { ++expired; },
+                    .drain = [](stream&) {}},
+                   o);
+  host.start();
+  client c(host.at());
+  sleep_ms(20);
+  c.send("x");
+  EXPECT_EQ(c.receive(1), "x");
+  sleep_ms(50);
+  EXPECT_EQ(expired, 0);
+  EXPECT_FALSE(c.readable(0)) << "draining has no end, so the stream goes on";
+  c.finish();
+  EXPECT_EQ(c.receive_all(), "");
+  host.wait();
+}
+
 // ---- a peer that takes nothing
 
 class stalls : public testing::TestWithParam<const char*> {};

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
 #include <catenet/engine/stream.hpp>
 #include <catenet/slab/chain.hpp>
 

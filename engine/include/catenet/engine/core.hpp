@@ -85,6 +85,7 @@ class core {
   friend class simulation;
   friend class stream;
 
+  static void make_current(core* c);
   error start();
   void run();
   void turn();
