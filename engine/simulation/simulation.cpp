@@ -39,7 +39,7 @@ std::uint64_t seeded_random::next() {
 }
 
 struct simulation::state {
-  state(const simulation_options& o, simulation& of) : net(o, of) {}
+  state(const simulation_options& o, simulation& home) : net(o, home) {}
   simulated_network net;
   engine* of = nullptr;
   std::vector<simulated*> backends;  // by core, while it runs

@@ -1,7 +1,6 @@
 // Origins and errors of the client as text.
-#include <catenet/http/origin.hpp>
-
 #include <catenet/http/client_error.hpp>
+#include <catenet/http/origin.hpp>
 
 namespace catenet::http {
 
@@ -14,7 +13,8 @@ error origin::parse(std::string_view text, origin& into) {
     if (text.ends_with('/')) text.remove_suffix(1);
     address = text;
     const std::size_t behind_host = address.starts_with('[') ? address.find(']') : 0;
-    if (address.find(':', behind_host == std::string::npos ? 0 : behind_host) == std::string::npos) address += ":80";
+    if (address.find(':', behind_host == std::string::npos ? 0 : behind_host) == std::string::npos)
+      address += ":80";
   } else if (text.find("://") != std::string_view::npos) {
     return {"parse origin", "\"" + std::string{given} + "\"", 0, "only http:// is spoken"};
   }

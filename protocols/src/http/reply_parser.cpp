@@ -1,11 +1,12 @@
-// Reading answers' heads out of chains: status line and what the fields mean together (RFC 9112 §4, §6.3, §9.3).
+// Reading answers' heads out of chains: status line and what the fields mean together (RFC 9112 §4, §6.3,
+// §9.3).
 #include <catenet/http/reply_parser.hpp>
-
-#include <algorithm>
-#include <cstring>
 
 #include "http/chars.hpp"
 #include "http/scan.hpp"
+
+#include <algorithm>
+#include <cstring>
 
 namespace catenet::http {
 
@@ -23,9 +24,11 @@ fault read_status_line(std::string_view line, reply_head& head) {
   constexpr std::string_view version = "HTTP/1.";
   constexpr std::size_t code_at = 9;
   constexpr std::size_t reason_at = 13;
-  if (line.substr(0, version.size()) != version || line.size() < reason_at) return {bad, "no valid status line"};
+  if (line.substr(0, version.size()) != version || line.size() < reason_at)
+    return {bad, "no valid status line"};
   const int minor = digit_of(line[version.size()]);
-  if (minor < 0 || line[code_at - 1] != ' ' || line[reason_at - 1] != ' ') return {bad, "no valid status line"};
+  if (minor < 0 || line[code_at - 1] != ' ' || line[reason_at - 1] != ' ')
+    return {bad, "no valid status line"};
   int status = 0;
   for (std::size_t i = code_at; i != reason_at - 1; ++i) {
     const int digit = digit_of(line[i]);
@@ -62,7 +65,8 @@ seen look_through(const fields& all) {
   return s;
 }
 
-// Any doubt about where a body ends is a fault: what follows could be taken for another answer (RFC 9112 §11.1).
+// Any doubt about where a body ends is a fault: what follows could be taken for another answer (RFC 9112
+// §11.1).
 fault read_reply_fields(reply_head& head) {
   const seen s = look_through(head.fields);
   head.has_length = s.lengths != 0;
@@ -71,7 +75,8 @@ fault read_reply_fields(reply_head& head) {
   head.keep_alive = head.minor == 0 ? s.keep && !s.close : !s.close;
   if (head.chunked && head.has_length) return {bad, "Content-Length together with Transfer-Encoding"};
   if (s.codings > 1) return {bad, "more than one Transfer-Encoding"};
-  if (head.chunked && !equal_ignoring_case(s.coding, "chunked")) return {bad, "a transfer coding other than chunked"};
+  if (head.chunked && !equal_ignoring_case(s.coding, "chunked"))
+    return {bad, "a transfer coding other than chunked"};
   if (head.chunked && head.minor == 0) return {bad, "Transfer-Encoding in HTTP/1.0"};
   if (head.chunked && (head.informational() || head.status == 204))
     return {bad, "Transfer-Encoding where no body may be"};
@@ -82,8 +87,8 @@ fault read_reply_fields(reply_head& head) {
 }
 
 // Scans on; with `head`, which takes a scan from the beginning, fills it in.
-reply_parser::progress scan_reply(const char* base, std::size_t size, const limits& most, head_scan& s, fault& why,
-                                  reply_head* head) {
+reply_parser::progress scan_reply(const char* base, std::size_t size, const limits& most, head_scan& s,
+                                  fault& why, reply_head* head) {
   if (head != nullptr) head->fields.reset(base);
   const scan_bounds bounds{most.request_line, most.head_bytes, most.fields, &long_status_line};
   return scan_lines(

@@ -8,18 +8,18 @@ namespace catenet::http {
 
 enum class client_failure : std::uint8_t {
   none,
-  bad_request,      ///< the request was not fit to be sent; nothing was
-  connect,          ///< no connection: refused, unreachable, no descriptor
+  bad_request,  ///< the request was not fit to be sent; nothing was
+  connect,      ///< no connection: refused, unreachable, no descriptor
   connect_timeout,
-  busy,             ///< no connection became free in time, or too many calls wait for one
-  head_timeout,     ///< the request is out, and no answer came
-  body_timeout,     ///< the body stopped coming
+  busy,          ///< no connection became free in time, or too many calls wait for one
+  head_timeout,  ///< the request is out, and no answer came
+  body_timeout,  ///< the body stopped coming
   total_timeout,
-  malformed,        ///< the answer breaks the protocol
-  too_long,         ///< the body is longer than was asked for
-  ended_early,      ///< the connection ended before the answer did
+  malformed,    ///< the answer breaks the protocol
+  too_long,     ///< the body is longer than was asked for
+  ended_early,  ///< the connection ended before the answer did
   no_memory,
-  given_up,         ///< call::abort()
+  given_up,  ///< call::abort()
 };
 
 /// False: nothing went wrong.

@@ -17,7 +17,8 @@ class client_request {
   client_request(std::string_view method, std::string_view target) : method_(method), target_(target) {}
   client_request(http::method m, std::string_view target) : client_request(name_of(m), target) {}
 
-  /// Adds a field. Content-Length, Transfer-Encoding, Connection and Host are refused: they are said by the calls below.
+  /// Adds a field. Content-Length, Transfer-Encoding, Connection and Host are refused: they are said by the
+  /// calls below.
   client_request& header(std::string_view name, std::string_view value);
   /// The value of Host, instead of the origin's.
   client_request& host(std::string_view authority);

@@ -11,8 +11,8 @@ namespace catenet::http {
 
 class origin {
  public:
-  /// "http://127.0.0.1:8080", "127.0.0.1:8080", "http://[::1]" (port 80), "unix:/run/app.sock". Numeric addresses and
-  /// "localhost": nothing is looked up. https is not spoken.
+  /// "http://127.0.0.1:8080", "127.0.0.1:8080", "http://[::1]" (port 80), "unix:/run/app.sock". Numeric
+  /// addresses and "localhost": nothing is looked up. https is not spoken.
   static error parse(std::string_view text, origin& into);
 
   [[nodiscard]] const endpoint& where() const { return where_; }

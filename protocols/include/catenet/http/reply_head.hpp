@@ -1,4 +1,5 @@
-// A parsed answer's head, as a client sees it: views into its bytes, and what they mean for body and connection.
+// A parsed answer's head, as a client sees it: views into its bytes, and what they mean for body and
+// connection.
 #pragma once
 
 #include <catenet/http/fields.hpp>
@@ -16,7 +17,7 @@ struct reply_head {
   http::fields fields;
   std::string_view reason;  ///< as it was sent; may be empty, may hold bytes above 127
   std::uint64_t content_length = 0;
-  std::uint32_t bytes = 0;  ///< of the whole head, with its final CR LF
+  std::uint32_t bytes = 0;   ///< of the whole head, with its final CR LF
   std::uint16_t status = 0;  ///< 100..599
   std::uint8_t minor = 1;    ///< HTTP/1.minor: 0 or 1 (a higher one counts as 1)
   bool has_length = false;

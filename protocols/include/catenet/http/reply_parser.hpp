@@ -1,8 +1,9 @@
-// Reads answers' heads out of a chain: strict and incremental. A head is gathered in a block of its own (512 B first,
-// more as it grows), so that the body behind it moves on without a copy and nothing pins the block it came in.
+// Reads answers' heads out of a chain: strict and incremental. A head is gathered in a block of its own (512
+// B first, more as it grows), so that the body behind it moves on without a copy and nothing pins the block
+// it came in.
 //
-// The same bytes give the same result, however they are cut up. Rules: RFC 9112 §4-§6; docs/http-client.md lists what
-// is refused.
+// The same bytes give the same result, however they are cut up. Rules: RFC 9112 §4-§6; docs/http-client.md
+// lists what is refused.
 #pragma once
 
 #include <catenet/http/fault.hpp>
@@ -21,7 +22,8 @@ class reply_parser {
  public:
   using progress = head_parser::progress;
 
-  /// Reads on from `input`. On `complete` the input begins behind the head, whose views point into this parser.
+  /// Reads on from `input`. On `complete` the input begins behind the head, whose views point into this
+  /// parser.
   progress next(chain& input, const limits& most, reply_head& head);
 
   [[nodiscard]] const fault& why() const { return fault_; }
