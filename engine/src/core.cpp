@@ -128,6 +128,8 @@ void core::dispatch(const completion& c) {
       return s->on_poll(c.result);
     case operation::writable:
       return s->on_writable(c.result);
+    case operation::connect:
+      return s->on_connect(c.result);
     case operation::close:
       return s->on_closed();
     default:

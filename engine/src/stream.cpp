@@ -70,6 +70,7 @@ void stream::release_traffic() {
   traffic_->queue.clear();
   traffic_->held.clear();
   traffic_->expecting = 0;
+  traffic_->target.reset();
   traffic_->next = c.free_traffic;
   c.free_traffic = std::exchange(traffic_, nullptr);
 }
@@ -105,7 +106,7 @@ send_result stream::send(chain&& bytes) {
 // At the end of the turn: hands over what was held back, sends what is queued, or goes on with closing.
 void stream::flush() {
   clear(flag_dirty);
-  if ((flags_ & flag_dead) != 0) return;
+  if ((flags_ & (flag_dead | flag_connecting)) != 0) return;
   if (traffic_ != nullptr && (flags_ & flag_paused) == 0 && !traffic_->held.empty()) {
     chain bytes = std::move(traffic_->held);  // the callee may pause again, or end the stream
     deliver(std::move(bytes));
@@ -263,6 +264,8 @@ void stream::stop_receive() {
 
 // The receive was just being worked on (or it has ended meanwhile: then its end has been told).
 void stream::on_cancel_missed() {
+  if (connecting() && (flags_ & flag_dead) != 0)
+    return home().state_->io->cancel(token{operation::connect, stream_table::slot_of(this), generation_});
   if ((flags_ & flag_cancelling) == 0) return;
   clear(flag_cancelling);
   stop_receive();
@@ -412,6 +415,7 @@ void stream::expire() {
   if ((flags_ & flag_dead) != 0) return;
   if ((flags_ & flag_deadline) != 0 && passed(k.now_ms(), deadline_ms_)) {
     clear_deadline();
+    if (connecting()) return refuse(ETIMEDOUT);
     if ((flags_ & flag_lingering) != 0) return wind_down();
     if ((flags_ & flag_closing) != 0) return abort();  // it was finishing, and the peer takes nothing
     protocol_->expired(*this);
@@ -443,6 +447,7 @@ void stream::start(int fd, protocol& p) {
 
 void stream::close() {
   if (closing()) return;
+  if (connecting() && unsent() == 0) return abort();
   flags_ |= flag_closing;
   clear(flag_paused);
   mark_dirty();
@@ -472,7 +477,9 @@ void stream::wind_down() {
     traffic_->queue.clear();
     traffic_->held.clear();
   }
-  if ((flags_ & (flag_receiving | flag_polling | flag_sending)) != 0) {
+  if (connecting())
+    c.io->cancel(token{operation::connect, stream_table::slot_of(this), generation_});
+  if ((flags_ & (flag_receiving | flag_polling | flag_sending | flag_connecting)) != 0) {
     // A shutdown ends whatever is under way, also what a cancel would miss because it is just being worked
     // on.
     c.io->shut_down(fd_, true);
@@ -483,7 +490,7 @@ void stream::wind_down() {
 
 // Closes the descriptor once the kernel has nothing of ours any more.
 void stream::try_finish() {
-  constexpr auto busy = flag_receiving | flag_polling | flag_sending | flag_closed_fd;
+  constexpr auto busy = flag_receiving | flag_polling | flag_sending | flag_connecting | flag_closed_fd;
   if ((flags_ & busy) != 0) return;
   flags_ |= flag_closed_fd;
   release_traffic();
