@@ -27,7 +27,7 @@ class simulated final : public backend {
   void wake_peer(backend& other, int wake_fd) override;
 
   void shut_down(int fd, bool both) override;
-  void reset_at_close(int fd) override;
+  void reset(int fd) override;
   std::uint64_t progress_mark(int fd) override;
   std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length) override;
   void close_now(int fd) override;

@@ -284,7 +284,7 @@ void simulated_peer::abort() {
 
 void simulated_peer::stall(std::uint64_t us) {
   simulated_network& net = home_->state_->net;
-  net.links[link_].stalled_until_us = net.now_us + us;
+  net.links[link_].stalled_until_us = us == 0 ? never : net.now_us + us;
 }
 
 void simulated_peer::after(std::uint64_t us) {

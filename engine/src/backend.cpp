@@ -17,9 +17,14 @@ namespace catenet {
 
 void backend::shut_down(int fd, bool both) { ::shutdown(fd, both ? SHUT_RDWR : SHUT_WR); }
 
-void backend::reset_at_close(int fd) {
-  const linger reset{1, 0};
-  setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+// Connecting a TCP socket to nowhere sends the reset now; a close with SO_LINGER 0 would send it only once nothing is
+// under way any more, and the shutdown that ends what is would send a FIN first. A UNIX socket knows no reset.
+void backend::reset(int fd) {
+  sockaddr nowhere{};
+  nowhere.sa_family = AF_UNSPEC;
+  if (::connect(fd, &nowhere, sizeof nowhere) == 0) return;
+  const linger at_close{1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_close, sizeof at_close);
 }
 
 // Acknowledged bytes, or for a UNIX socket what is left in the queue.

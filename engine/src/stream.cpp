@@ -419,7 +419,7 @@ void stream::begin_linger() {
 
 void stream::abort() {
   if ((flags_ & flag_dead) != 0) return;
-  home().state_->io->reset_at_close(fd_);
+  home().state_->io->reset(fd_);
   wind_down();
 }
 

@@ -118,8 +118,9 @@ class backend {
 
   /// Says FIN; with `both`, ends receiving as well, and with it whatever is under way.
   virtual void shut_down(int fd, bool both);
-  /// Makes the close to come a reset.
-  virtual void reset_at_close(int fd);
+  /// Breaks the connection off with a reset, at once and without a FIN that a peer could take for a proper end. What
+  /// is under way on it ends.
+  virtual void reset(int fd);
   /// A mark that changes when the peer has taken bytes.
   virtual std::uint64_t progress_mark(int fd);
   /// Sends part of a file as far as the socket takes it at once: bytes, 0 at the end of the file, -EAGAIN
