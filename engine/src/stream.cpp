@@ -200,6 +200,8 @@ void stream::send_file() {
   }
   if (result > 0) return sent();
   flags_ |= flag_sending;
+  traffic_->progress_ms = home().now_ms();
+  if (!armed()) arm_timer();
   c.io->poll_writable(fd_, token{operation::writable, stream_table::slot_of(this), generation_});
 }
 
@@ -261,6 +263,8 @@ void stream::on_receive(const completion& c) {
     deliver(chain{std::move(data), 0, static_cast<std::size_t>(c.result)});
   } else if (c.result == 0) {
     end_of_input();
+  } else if (c.result == -ENOBUFS && c.about.what() == operation::receive_large) {
+    if (traffic_ != nullptr) traffic_->expecting = 0;  // small blocks do as well
   } else if (c.result == -ENOBUFS) {
     if ((flags_ & flag_starved) == 0) k.state_->starved.push_back(this);
     flags_ |= flag_starved;

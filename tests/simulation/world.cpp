@@ -20,7 +20,7 @@ namespace catenet::test {
 namespace {
 
 constexpr std::uint64_t turns_per_audit = 64;         // it looks at every block
-constexpr std::uint64_t limit_us = 600'000'000;       // of virtual time, until every client is served
+constexpr std::uint64_t limit_us = 120'000'000;       // of virtual time, until every client is served
 constexpr std::uint64_t drain_limit_us = 30'000'000;  // and until a stopped engine has ended
 constexpr std::uint64_t livelock_events = 200'000;    // without a millisecond passing
 
