@@ -126,7 +126,8 @@ class backend {
   virtual int open_socket(const endpoint& to);
   /// Says FIN; with `both`, ends receiving as well, and with it whatever is under way.
   virtual void shut_down(int fd, bool both);
-  /// Resets the connection: now, where that can be done, else by the close to come.
+  /// Breaks the connection off with a reset, at once and without a FIN that a peer could take for a proper end. What
+  /// is under way on it ends.
   virtual void reset(int fd);
   /// A mark that changes when the peer has taken bytes.
   virtual std::uint64_t progress_mark(int fd);
