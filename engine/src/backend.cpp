@@ -8,8 +8,10 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <ctime>
 
@@ -20,6 +22,10 @@ void backend::shut_down(int fd, bool both) { ::shutdown(fd, both ? SHUT_RDWR : S
 void backend::reset_at_close(int fd) {
   const linger reset{1, 0};
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+  // Dissolving a TCP connection sends the reset now; else the shutdown that comes before the close could let the peer
+  // see a proper end first.
+  const sockaddr nobody{AF_UNSPEC, {}};
+  connect(fd, &nobody, sizeof nobody);
 }
 
 // Acknowledged bytes, or for a UNIX socket what is left in the queue.
@@ -35,6 +41,20 @@ std::int64_t backend::send_file(int fd, int file, std::uint64_t offset, std::siz
   auto from = static_cast<off_t>(offset);
   const ssize_t sent = sendfile(fd, file, &from, length);
   return sent < 0 ? -errno : sent;
+}
+
+std::int64_t backend::send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool more_follows) {
+  std::array<iovec, 16> parts;
+  msghdr header{};
+  header.msg_iov = parts.data();
+  header.msg_iovlen = bytes.to_iovecs(parts, bytes_max).count;
+  const ssize_t sent = sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
+  return sent < 0 ? -errno : sent;
+}
+
+bool backend::read_ahead(token, int file, std::uint64_t offset, std::size_t length) {
+  posix_fadvise(file, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_WILLNEED);
+  return false;
 }
 
 void backend::close_now(int fd) { ::close(fd); }

@@ -112,6 +112,8 @@ void core::dispatch(const completion& c) {
       return s->on_poll(c.result);
     case operation::writable:
       return s->on_writable(c.result);
+    case operation::warm:
+      return s->on_warm(c.result);
     case operation::close:
       return s->on_closed();
     default:
@@ -274,6 +276,8 @@ core_statistics core::statistics() const {
   all.submissions = s.io_counters.submissions.get();
   all.completions = s.io_counters.completions.get();
   all.out_of_blocks = s.io_counters.out_of_blocks.get();
+  all.tiers = s.tiers.totals();
+  all.cold_reads = s.cold_reads.get();
   return all;
 }
 

@@ -23,6 +23,9 @@ struct stream_traffic {
   std::uint64_t expecting = 0;      // body bytes still to come, for reading into large blocks
   std::uint64_t progress_mark = 0;  // what the kernel said last of how far the peer has come
   std::uint32_t progress_ms = 0;    // and when that last changed
+  int warm_file = -1;               // this part of a file was read ahead: it is sent without asking again
+  std::uint64_t warm_from = 0;
+  std::uint64_t warm_to = 0;
   stream_traffic* next = nullptr;
 };
 
@@ -63,6 +66,8 @@ struct core_state {
   struct wake_timer final : timer {
   } drain_wake;
 
+  tier_counters tiers;
+  counter cold_reads;
   counter connections, accepted, bytes_in, bytes_out, turns, sends, parked;
 };
 

@@ -197,6 +197,11 @@ core_statistics engine::statistics() const {
     sum.submissions += one.submissions;
     sum.completions += one.completions;
     sum.out_of_blocks += one.out_of_blocks;
+    for (std::size_t t = 0; t != tier_count; ++t) {
+      sum.tiers[t].bytes += one.tiers[t].bytes;
+      sum.tiers[t].calls += one.tiers[t].calls;
+    }
+    sum.cold_reads += one.cold_reads;
   }
   return sum;
 }

@@ -5,6 +5,7 @@
 #include <catenet/engine/callback.hpp>
 #include <catenet/engine/handle.hpp>
 #include <catenet/engine/stream.hpp>
+#include <catenet/engine/tiers.hpp>
 #include <catenet/engine/timer.hpp>
 
 #include <coroutine>
@@ -31,6 +32,8 @@ struct core_statistics {
   std::uint64_t submissions = 0;  ///< operations handed to the kernel
   std::uint64_t completions = 0;
   std::uint64_t out_of_blocks = 0;  ///< receives that found no block
+  tier_totals tiers{};              ///< which way the bytes went out; their sum is bytes_out
+  std::uint64_t cold_reads = 0;     ///< parts of files that were not in memory when they were to be sent
 };
 
 class core {
