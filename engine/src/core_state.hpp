@@ -4,6 +4,7 @@
 #include <catenet/engine/backend.hpp>
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/protocol.hpp>
+#include <catenet/engine/watch.hpp>
 #include <catenet/slab/pool.hpp>
 
 #include "mailbox.hpp"
@@ -37,12 +38,13 @@ struct listening {
 };
 
 struct core_state {
-  explicit core_state(core& of) : streams(of) {}
+  explicit core_state(core& of) : streams(of), watches(of) {}
 
   backend_counters io_counters;
   std::unique_ptr<pool> blocks;
   std::unique_ptr<backend> io;
   stream_table streams;
+  watch_set watches;
   std::vector<listening> listeners;
   mailbox mail;
   std::atomic<bool> sleeping{false};

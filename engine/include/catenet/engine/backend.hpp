@@ -25,7 +25,8 @@ enum class operation : std::uint8_t {
   poll,
   send,
   writable,
-  warm,  ///< reading ahead in a file
+  warm,   ///< reading ahead in a file
+  watch,  ///< a poll of the core's watches
   close,
   wake,
   cancel

@@ -7,6 +7,7 @@
 #include <catenet/engine/stream.hpp>
 #include <catenet/engine/tiers.hpp>
 #include <catenet/engine/timer.hpp>
+#include <catenet/engine/watch.hpp>
 
 #include <coroutine>
 #include <cstdint>
@@ -65,6 +66,12 @@ class core {
   /// Calls f(stream&) for each live stream. On the core's own thread; f may close any stream.
   void for_each(const callback<void(stream&)>& f);
 
+  /// Descriptors that are no streams. On the core's own thread only.
+  [[nodiscard]] watch_set& watches();
+
+  /// For those who move bytes past the streams: counts what went out. On the core's own thread only.
+  void count_sent(tier how, std::uint64_t bytes);
+
   [[nodiscard]] core_statistics statistics() const;
   /// True once the engine was told to stop.
   [[nodiscard]] bool draining() const;
@@ -73,6 +80,7 @@ class core {
   friend class engine;
   friend class simulation;
   friend class stream;
+  friend class watch_set;
 
   error start();
   void run();
