@@ -15,6 +15,14 @@
 
 namespace catenet {
 
+int backend::open_socket(const endpoint& to) {
+  const int fd = socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) return -errno;
+  const int on = 1;
+  if (!to.is_unix()) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // a turn leaves as one send anyway
+  return fd;
+}
+
 void backend::shut_down(int fd, bool both) { ::shutdown(fd, both ? SHUT_RDWR : SHUT_WR); }
 
 // The close has to wait for what is under way, and a shutdown, which would end that, says FIN: to the peer a

@@ -5,6 +5,7 @@
 
 #include "core_state.hpp"
 #include "engine_state.hpp"
+#include "fault.hpp"
 
 #include <cerrno>
 
@@ -121,11 +122,14 @@ void core::dispatch(const completion& c) {
     case operation::receive_large:
       return s->on_receive(c);
     case operation::send:
+      if (faulty(fault::double_completion)) s->on_send(c.result);
       return s->on_send(c.result);
     case operation::poll:
       return s->on_poll(c.result);
     case operation::writable:
       return s->on_writable(c.result);
+    case operation::connect:
+      return s->on_connect(c.result);
     case operation::close:
       return s->on_closed();
     default:
@@ -214,7 +218,7 @@ void core::begin_drain() {
   timers_.start(s.drain_wake, engine_.options().drain_ms);
   for (std::size_t i = 0; i != s.listeners.size(); ++i) {
     listening& l = s.listeners[i];
-    if (l.accepting)
+    if (l.accepting && !faulty(fault::forgotten_cancel))
       s.io->cancel(accept_token(i));
     else
       s.io->close_now(std::exchange(l.fd, -1));
@@ -257,6 +261,7 @@ void core::release() {
 bool core::post(callback<void()> run) {
   core_state& s = *state_;
   if (!s.mail.push(std::move(run))) return false;
+  if (faulty(fault::lost_wakeup)) return true;
   // Only the first poster after it went to sleep has to wake it.
   if (!s.sleeping.load(std::memory_order_seq_cst) || !s.sleeping.exchange(false)) return true;
   const int wake_fd = engine_.state_->wake_fds[index_];

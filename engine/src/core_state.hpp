@@ -21,6 +21,7 @@ struct stream_traffic {
   chain flight;                     // read by the send that is under way
   chain held;                       // received while reading is paused
   std::uint64_t expecting = 0;      // body bytes still to come, for reading into large blocks
+  std::unique_ptr<endpoint> target; // while connecting: the kernel may read it
   std::uint64_t progress_mark = 0;  // what the kernel said last of how far the peer has come
   std::uint32_t progress_ms = 0;    // and when that last changed
   stream_traffic* next = nullptr;

@@ -5,6 +5,7 @@
 #include <catenet/engine/stream.hpp>
 
 #include "core_state.hpp"
+#include "fault.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -69,6 +70,7 @@ void stream::release_traffic() {
   traffic_->queue.clear();
   traffic_->held.clear();
   traffic_->expecting = 0;
+  traffic_->target.reset();
   traffic_->next = c.free_traffic;
   c.free_traffic = std::exchange(traffic_, nullptr);
 }
@@ -104,7 +106,7 @@ send_result stream::send(chain&& bytes) {
 // At the end of the turn: hands over what was held back, sends what is queued, or goes on with closing.
 void stream::flush() {
   clear(flag_dirty);
-  if ((flags_ & flag_dead) != 0) return;
+  if ((flags_ & (flag_dead | flag_connecting)) != 0) return;
   if (traffic_ != nullptr && (flags_ & flag_paused) == 0 && !traffic_->held.empty()) {
     chain bytes = std::move(traffic_->held);  // the callee may pause again, or end the stream
     deliver(std::move(bytes));
@@ -143,6 +145,10 @@ void stream::start_send() {
   look_within(home().owner().options().send_stall_ms);
   c.sends.add(1);
   c.io->send(fd_, token{operation::send, stream_table::slot_of(this), generation_}, t.flight, !all);
+  if (faulty(fault::early_return)) {
+    t.flight.mark_in_flight(false);
+    t.flight.clear();
+  }
 }
 
 void stream::on_send(std::int32_t result) {
@@ -160,6 +166,7 @@ void stream::on_send(std::int32_t result) {
   const auto count = static_cast<std::uint64_t>(std::max(result, 0));
   home().state_->bytes_out.add(count);
   t.flight.consume(count);
+  if (faulty(fault::lost_tail)) t.flight.clear();
   if (!t.flight.empty()) t.queue.prepend(std::move(t.flight));
   sent();
 }
@@ -251,11 +258,14 @@ void stream::stop_receive() {
   const operation what = (flags_ & flag_polling) != 0 ? operation::poll
                          : (flags_ & flag_large) != 0 ? operation::receive_large
                                                       : operation::receive;
-  home().state_->io->cancel(token{what, stream_table::slot_of(this), generation_});
+  if (!faulty(fault::forgotten_cancel))
+    home().state_->io->cancel(token{what, stream_table::slot_of(this), generation_});
 }
 
 // The receive was just being worked on (or it has ended meanwhile: then its end has been told).
 void stream::on_cancel_missed() {
+  if (connecting() && (flags_ & flag_dead) != 0)
+    return home().state_->io->cancel(token{operation::connect, stream_table::slot_of(this), generation_});
   if ((flags_ & flag_cancelling) == 0) return;
   clear(flag_cancelling);
   stop_receive();
@@ -297,7 +307,7 @@ void stream::on_receive(const completion& c) {
 // The slab has blocks again after a receive found none.
 void stream::on_blocks() {
   clear(flag_starved);
-  if (fd_ >= 0) arm();
+  if (fd_ >= 0 && !faulty(fault::lost_rearm)) arm();
 }
 
 void stream::deliver(chain&& bytes) {
@@ -405,6 +415,7 @@ void stream::expire() {
   if ((flags_ & flag_dead) != 0) return;
   if ((flags_ & flag_deadline) != 0 && passed(k.now_ms(), deadline_ms_)) {
     clear_deadline();
+    if (connecting()) return refuse(ETIMEDOUT);
     if ((flags_ & flag_lingering) != 0) return wind_down();
     if ((flags_ & flag_closing) != 0) return abort();  // it was finishing, and the peer takes nothing
     protocol_->expired(*this);
@@ -436,6 +447,7 @@ void stream::start(int fd, protocol& p) {
 
 void stream::close() {
   if (closing()) return;
+  if (connecting() && unsent() == 0) return abort();
   flags_ |= flag_closing;
   clear(flag_paused);
   mark_dirty();
@@ -465,7 +477,9 @@ void stream::wind_down() {
     traffic_->queue.clear();
     traffic_->held.clear();
   }
-  if ((flags_ & (flag_receiving | flag_polling | flag_sending)) != 0) {
+  if (connecting())
+    c.io->cancel(token{operation::connect, stream_table::slot_of(this), generation_});
+  if ((flags_ & (flag_receiving | flag_polling | flag_sending | flag_connecting)) != 0) {
     // A shutdown ends whatever is under way, also what a cancel would miss because it is just being worked
     // on.
     c.io->shut_down(fd_, true);
@@ -476,7 +490,7 @@ void stream::wind_down() {
 
 // Closes the descriptor once the kernel has nothing of ours any more.
 void stream::try_finish() {
-  constexpr auto busy = flag_receiving | flag_polling | flag_sending | flag_closed_fd;
+  constexpr auto busy = flag_receiving | flag_polling | flag_sending | flag_connecting | flag_closed_fd;
   if ((flags_ & busy) != 0) return;
   flags_ |= flag_closed_fd;
   release_traffic();

@@ -220,6 +220,12 @@ void uring::accept(int listener, token t) {
   io_uring_sqe_set_data64(s, t.value);
 }
 
+void uring::connect(int fd, token t, const endpoint& to) {
+  io_uring_sqe* s = sqe(t);
+  io_uring_prep_connect(s, fd, to.address(), to.length());
+  io_uring_sqe_set_data64(s, t.value);
+}
+
 void uring::receive(int fd, token t) {
   io_uring_sqe* s = sqe(t);
   io_uring_prep_recv_multishot(s, fd, nullptr, 0, 0);

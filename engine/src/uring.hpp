@@ -25,6 +25,7 @@ class uring final : public backend {
   [[nodiscard]] std::string_view name() const override { return "io_uring"; }
   error start() override;
   void accept(int listener, token t) override;
+  void connect(int fd, token t, const endpoint& to) override;
   void receive(int fd, token t) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
   void poll_readable(int fd, token t) override;

@@ -20,6 +20,7 @@ namespace catenet {
 /// What a completion is about; part of the token.
 enum class operation : std::uint8_t {
   accept,
+  connect,
   receive,
   receive_large,
   poll,
@@ -89,6 +90,8 @@ class backend {
 
   /// Accepts connections (results are descriptors, close-on-exec) until cancelled or an error (`more` false).
   virtual void accept(int listener, token t) = 0;
+  /// Connects a socket of open_socket() to an address that stays where it is until the completion: 0 or -errno.
+  virtual void connect(int fd, token t, const endpoint& to) = 0;
   /// Receives until end of stream (result 0), an error, or cancel. -ENOBUFS: no block was free; ask again.
   virtual void receive(int fd, token t) = 0;
   /// Receives once, up to `bytes_max`, into one large block; its token is of operation::receive_large.
@@ -119,6 +122,8 @@ class backend {
   // ---- What is asked of a socket at once, and the clock. These ask the kernel; a simulated descriptor never
   // gets there.
 
+  /// A socket to connect to that address with, or -errno.
+  virtual int open_socket(const endpoint& to);
   /// Says FIN; with `both`, ends receiving as well, and with it whatever is under way.
   virtual void shut_down(int fd, bool both);
   /// Resets the connection: now, where that can be done, else by the close to come.

@@ -33,6 +33,12 @@ struct core_statistics {
   std::uint64_t out_of_blocks = 0;  ///< receives that found no block
 };
 
+/// What core::connect() may be told beside the address.
+struct connect_options {
+  std::uint32_t timeout_ms = 10'000;  ///< until the connection stands; beyond: refused() with ETIMEDOUT
+  void* session = nullptr;            ///< of the stream, from the start
+};
+
 class core {
  public:
   core(engine& of, std::uint16_t index);
@@ -55,6 +61,14 @@ class core {
   /// Runs a function on this core, soon. Any thread. Functions of one sender run in order. False, and the
   /// function is dropped, once the core has ended.
   bool post(callback<void()> run);
+
+  /// Begins a connection to `where`, on this core's thread. The stream is there at once; what becomes of it is
+  /// told later, from the loop: opened() once the connection stands (reading is on then), or refused() with the
+  /// reason (ECONNREFUSED, ETIMEDOUT, …) and after it closed(). Meanwhile send() queues; abort() gives it up and so
+  /// does close() where nothing was sent, both with closed() alone. Its deadline is the time-out until then.
+  /// `speaks` must outlive the stream. Null when there is no descriptor or no memory for it: `why` says so, and
+  /// nothing is told. connect(2).
+  stream* connect(const endpoint& where, protocol& speaks, error& why, connect_options options = {});
 
   /// The stream a handle names, or null when it is gone. On the core's own thread only.
   [[nodiscard]] stream* find(handle h);

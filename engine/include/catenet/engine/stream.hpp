@@ -57,6 +57,8 @@ class stream final : timer {
   void close();
   /// Ends the connection now, with a reset.
   void abort();
+  /// core::connect() made it, and the connection does not stand yet.
+  [[nodiscard]] bool connecting() const { return (flags_ & flag_connecting) != 0; }
   [[nodiscard]] bool closing() const { return (flags_ & (flag_closing | flag_dead)) != 0; }
 
   /// One deadline a stream: protocol::expired() is called once it passes. Setting a later one costs a store.
@@ -91,6 +93,8 @@ class stream final : timer {
 
   // What the core tells it, once a completion or the end of the turn is there.
   void start(int fd, protocol& p);
+  void start_connect(int fd, protocol& p, const endpoint& to, std::uint32_t timeout_ms);
+  void on_connect(std::int32_t result);
   void on_receive(const completion& c);
   void on_poll(std::int32_t result);
   void on_send(std::int32_t result);
@@ -101,6 +105,7 @@ class stream final : timer {
   void flush();
   void tell_closed();
 
+  void refuse(int code);
   void arm(bool may_be_large = true);
   void arm_timer();
   void look_within(std::uint32_t delay_ms);
@@ -141,6 +146,7 @@ class stream final : timer {
     flag_end_held = 1 << 14,   // FIN came while paused: told after what is held
     flag_starved = 1 << 15,    // waits for receive blocks
     flag_large = 1 << 16,      // the receive under way is into a large block
+    flag_connecting = 1 << 24,   // the connect is with the kernel
   };
 
   std::uint32_t generation_ = 0;  // in the tail padding of timer
