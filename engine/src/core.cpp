@@ -5,12 +5,9 @@
 
 #include "core_state.hpp"
 #include "engine_state.hpp"
-#include "uring.hpp"
-
-#include <unistd.h>
+#include "fault.hpp"
 
 #include <cerrno>
-#include <ctime>
 
 namespace catenet {
 
@@ -19,15 +16,13 @@ namespace {
 thread_local constinit core* current_core = nullptr;
 
 constexpr std::uint32_t accept_retry_ms = 100;
-constexpr std::uint32_t clock_sync_ms = 500;  // how far unix_seconds() may lag behind a step of the clock
 constexpr std::int64_t starved_retry_ms =
     10;  // blocks that other cores gave back are seen so much later at most
 
-std::uint64_t steady_ms() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * 1000 + static_cast<std::uint64_t>(now.tv_nsec) / 1'000'000;
-}
+constexpr std::uint32_t accept_complaint_ms = 10'000;  // one line in so long, however often accepting fails
+
+// What says something about one connection, not about accepting.
+bool passes(int code) { return code == ECANCELED || code == ECONNABORTED || code == EINTR || code == EAGAIN; }
 
 token accept_token(std::size_t listener) {
   return {operation::accept, static_cast<std::uint32_t>(listener), 1};
@@ -40,13 +35,14 @@ core::core(engine& of, std::uint16_t index)
 core::~core() = default;
 
 core* core::current() { return current_core; }
+void core::make_current(core* c) { current_core = c; }
 
 error core::start() {
   core_state& s = *state_;
   current_core = this;
   s.blocks = std::make_unique<pool>(engine_.slab());
-  timers_.set_now(static_cast<std::uint32_t>(steady_ms()));
-  s.io = engine_.state_->make_backend({s.io_counters, engine_.state_->wake_fds[index_]});
+  s.io = engine_.state_->make_backend({s.io_counters, engine_.state_->wake_fds[index_], index_});
+  timers_.set_now(static_cast<std::uint32_t>(s.io->clock().steady_ms));
   if (error e = s.io->start()) return e;
   for (engine::state::listener& l : engine_.state_->listeners) {
     listening mine;
@@ -65,7 +61,7 @@ void core::run() {
 
 bool core::finished() const {
   const core_state& s = *state_;
-  if (!s.draining || s.streams.live() != 0) return false;
+  if (!s.draining || s.streams.live() != 0 || s.watches.live() != 0) return false;
   for (const listening& l : s.listeners)
     if (l.fd >= 0) return false;
   return true;
@@ -74,34 +70,51 @@ bool core::finished() const {
 // One iteration: one wait in the kernel, then what it told, letters, timers, and at last what all that left
 // to do.
 void core::turn() {
+  const std::int64_t timeout_ms = before_wait();
+  state_->io->wait(state_->completions, timeout_ms);
+  after_wait();
+}
+
+// How long to wait; from here on, who posts a letter has to wake us.
+std::int64_t core::before_wait() {
   core_state& s = *state_;
   std::int64_t timeout_ms = timers_.until_next();
   if (!s.starved.empty() && (timeout_ms < 0 || timeout_ms > starved_retry_ms)) timeout_ms = starved_retry_ms;
   // Who posts after this store wakes us; who posted before it is seen by the look into the box.
   s.sleeping.store(true, std::memory_order_seq_cst);
-  if (!s.mail.empty() || (engine_.state_->stops.load() != 0 && !s.draining)) timeout_ms = 0;
-  s.io->wait(s.completions, timeout_ms);
-  s.sleeping.store(false, std::memory_order_relaxed);
+  if (s.watches.unfinished()) timeout_ms = 0;
+  const bool told_to_stop = engine_.state_->stops.load() != 0 && !s.draining;
+  return !s.mail.empty() || told_to_stop ? 0 : timeout_ms;
+}
 
-  const std::uint64_t now_ms = steady_ms();
-  if (static_cast<std::uint32_t>(now_ms) - s.clock_synced_ms >= clock_sync_ms || unix_seconds_ == 0) {
-    s.clock_synced_ms = static_cast<std::uint32_t>(now_ms);
-    s.clock_offset_s = static_cast<std::int64_t>(time(nullptr)) - static_cast<std::int64_t>(now_ms / 1000);
-  }
-  unix_seconds_ = static_cast<std::int64_t>(now_ms / 1000) + s.clock_offset_s;
-  timers_.advance(static_cast<std::uint32_t>(now_ms));
+void core::after_wait() {
+  core_state& s = *state_;
+  s.sleeping.store(false, std::memory_order_relaxed);
+  const clock_reading now = s.io->clock();
+  unix_seconds_ = now.unix_seconds;
+  timers_.advance(static_cast<std::uint32_t>(now.steady_ms));
   for (const completion& c : s.completions) dispatch(c);
   s.completions.clear();
   s.mail.run();
+  s.watches.serve_again();
   end_of_turn();
   s.turns.add(1);
 }
 
 void core::dispatch(const completion& c) {
   const operation what = c.about.what();
-  if (what == operation::wake || what == operation::cancel) return;
+  if (what == operation::wake) return;
   if (what == operation::accept) return accepted(c);
+  if (what == operation::cancel && c.about.generation() == 0) {
+    if (state_->listeners[c.about.slot()].accepting) state_->io->cancel(accept_token(c.about.slot()));
+    return;
+  }
+  if (what == operation::watch) return state_->watches.serve();
   stream* s = state_->streams.at(c.about.slot(), c.about.generation());
+  if (what == operation::cancel) {
+    if (s != nullptr) s->on_cancel_missed();
+    return;
+  }
   if (s == nullptr) {  // cannot be: a slot is free only once every operation on it has ended
     log(log_level::error, "a completion names a stream that is gone");
     lease{c.data}.reset();
@@ -112,11 +125,16 @@ void core::dispatch(const completion& c) {
     case operation::receive_large:
       return s->on_receive(c);
     case operation::send:
+      if (faulty(fault::double_completion)) s->on_send(c.result);
       return s->on_send(c.result);
     case operation::poll:
       return s->on_poll(c.result);
     case operation::writable:
       return s->on_writable(c.result);
+    case operation::connect:
+      return s->on_connect(c.result);
+    case operation::warm:
+      return s->on_warm(c.result);
     case operation::close:
       return s->on_closed();
     default:
@@ -131,26 +149,26 @@ void core::accepted(const completion& c) {
   if (c.result >= 0) {
     stream* made = s.draining ? nullptr : s.streams.take();
     if (made == nullptr) {
-      ::close(c.result);
+      s.io->close_now(c.result);
     } else {
       s.accepted.add(1);
       s.connections.add(1);
       made->start(c.result, *l.speaks);
     }
-  } else if (c.result == -EMFILE || c.result == -ENFILE || c.result == -ENOMEM || c.result == -ENOBUFS) {
-    if (!l.starved)
+  } else if (!passes(-c.result) && !s.draining) {
+    // Most likely no descriptors are left. To ask again at once would only fail again, at full speed.
+    if (l.complained_ms == 0 || now_ms() - l.complained_ms >= accept_complaint_ms) {
+      l.complained_ms = now_ms() | 1;
       log(log_level::warning,
-          "accept: " + errno_text(-c.result) + "; accepting goes on when a connection has closed");
+          "accept: " + errno_text(-c.result) + "; accepting pauses and is tried again ten times a second");
+    }
     l.starved = true;
     if (!s.accept_retry.armed()) timers_.start(s.accept_retry, accept_retry_ms);
     return;
-  } else if (c.result != -ECANCELED && c.result != -ECONNABORTED && c.result != -EINTR &&
-             c.result != -EAGAIN) {
-    log(log_level::warning, "accept: " + errno_text(-c.result));
   }
   if (l.accepting) return;
   if (s.draining) {
-    ::close(std::exchange(l.fd, -1));
+    s.io->close_now(std::exchange(l.fd, -1));
   } else {
     l.accepting = true;
     s.io->accept(l.fd, c.about);
@@ -175,12 +193,14 @@ void core::end_of_turn() {
   if (!s.draining && engine_.state_->stops.load(std::memory_order_relaxed) != 0) begin_drain();
   if (s.draining) press_drain();
   if (s.accept_retry.due) accept_again();
-  // Flushing one stream may, through its protocol, make others dirty: they are appended and served in the
-  // same turn.
-  for (std::size_t i = 0; i != s.dirty.size(); ++i) s.dirty[i]->flush();
-  s.dirty.clear();
-  for (std::size_t i = 0; i != s.ended.size(); ++i) s.ended[i]->tell_closed();
-  s.ended.clear();
+  // Each of these may, through a protocol, make other streams dirty or end them: they are appended and served
+  // in the same turn, as the next one may be long in coming.
+  while (!s.dirty.empty() || !s.ended.empty()) {
+    for (std::size_t i = 0; i != s.dirty.size(); ++i) s.dirty[i]->flush();
+    s.dirty.clear();
+    for (std::size_t i = 0; i != s.ended.size(); ++i) s.ended[i]->tell_closed();
+    s.ended.clear();
+  }
   if (!s.starved.empty()) feed_starved();
   s.blocks->turn();
 }
@@ -188,6 +208,7 @@ void core::end_of_turn() {
 // Receives that found no block are armed again when the slab has one. With none, they wait for the next turn.
 void core::feed_starved() {
   core_state& s = *state_;
+  std::erase_if(s.starved, [](const stream* one) { return (one->flags_ & stream::flag_starved) == 0; });
   if (lease probe = lease::of(4_KiB); !probe) return;
   std::vector<stream*> fed;
   fed.swap(s.starved);
@@ -197,35 +218,46 @@ void core::feed_starved() {
 void core::begin_drain() {
   core_state& s = *state_;
   s.draining = true;
+  engine_.state_->remove_socket_files();
   s.drain_due_ms = now_ms() + engine_.options().drain_ms;
   timers_.start(s.drain_wake, engine_.options().drain_ms);
   for (std::size_t i = 0; i != s.listeners.size(); ++i) {
     listening& l = s.listeners[i];
-    if (l.accepting)
+    if (l.accepting && !faulty(fault::forgotten_cancel))
       s.io->cancel(accept_token(i));
     else
-      ::close(std::exchange(l.fd, -1));
+      s.io->close_now(std::exchange(l.fd, -1));
   }
   s.streams.for_each([](stream& one) {
     if (!one.closing()) one.owner_protocol()->drain(one);
   });
+  s.watches.drain();
 }
 
 // Past the drain's deadline, or told to stop a second time: what is still open is reset.
 void core::press_drain() {
   core_state& s = *state_;
   const bool due = static_cast<std::int32_t>(now_ms() - s.drain_due_ms) >= 0;
-  if (due || engine_.state_->stops.load(std::memory_order_relaxed) > 1)
-    s.streams.for_each([](stream& one) { one.abort(); });
+  if (!due && engine_.state_->stops.load(std::memory_order_relaxed) < 2) return;
+  s.streams.for_each([](stream& one) { one.abort(); });
+  s.watches.abandon();
 }
 
-// On the core's thread, once nothing is left to do: gives everything back, the pool last.
+// On the core's thread, once nothing is left to do.
 void core::finish() {
-  core_state& s = *state_;
-  s.mail.close();
+  state_->mail.close();
+  // Hands in the wake-ups of other cores that the last turn asked for.
+  if (!engine_.state_->failed) state_->io->wait(state_->completions, 0);
   engine_.state_->all_idle.arrive_and_wait();  // until then others may wake us through our back end
+  release();
+}
+
+// Gives everything back, the pool last.
+void core::release() {
+  core_state& s = *state_;
+  engine_.state_->remove_socket_files();
   for (listening& l : s.listeners)
-    if (l.fd >= 0) ::close(l.fd);
+    if (l.fd >= 0) s.io->close_now(l.fd);
   s.listeners.clear();
   s.io.reset();
   while (s.free_traffic != nullptr) delete std::exchange(s.free_traffic, s.free_traffic->next);
@@ -236,6 +268,7 @@ void core::finish() {
 bool core::post(callback<void()> run) {
   core_state& s = *state_;
   if (!s.mail.push(std::move(run))) return false;
+  if (faulty(fault::lost_wakeup)) return true;
   // Only the first poster after it went to sleep has to wake it.
   if (!s.sleeping.load(std::memory_order_seq_cst) || !s.sleeping.exchange(false)) return true;
   const int wake_fd = engine_.state_->wake_fds[index_];
@@ -258,6 +291,13 @@ void core::for_each(const callback<void(stream&)>& f) {
   });
 }
 
+watch_set& core::watches() { return state_->watches; }
+
+void core::count_sent(tier how, std::uint64_t bytes) {
+  state_->bytes_out.add(bytes);
+  state_->tiers.add(how, bytes);
+}
+
 bool core::draining() const { return state_->draining; }
 
 core_statistics core::statistics() const {
@@ -274,6 +314,8 @@ core_statistics core::statistics() const {
   all.submissions = s.io_counters.submissions.get();
   all.completions = s.io_counters.completions.get();
   all.out_of_blocks = s.io_counters.out_of_blocks.get();
+  all.tiers = s.tiers.totals();
+  all.cold_reads = s.cold_reads.get();
   return all;
 }
 

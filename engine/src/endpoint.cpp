@@ -40,18 +40,21 @@ bool parse_port(std::string_view digits, std::uint16_t& port) {
   return failed == std::errc{} && at == end && !digits.empty();
 }
 
+// inet_pton stops at a NUL, so what follows one would go unread.
+bool has_nul(const std::string& host) { return host.find('\0') != std::string::npos; }
+
 bool parse_v4(const std::string& host, std::uint16_t port, sockaddr_in& into) {
   into = {};
   into.sin_family = AF_INET;
   into.sin_port = htons(port);
-  return inet_pton(AF_INET, host.c_str(), &into.sin_addr) == 1;
+  return !has_nul(host) && inet_pton(AF_INET, host.c_str(), &into.sin_addr) == 1;
 }
 
 bool parse_v6(const std::string& host, std::uint16_t port, sockaddr_in6& into) {
   into = {};
   into.sin6_family = AF_INET6;
   into.sin6_port = htons(port);
-  return inet_pton(AF_INET6, host.c_str(), &into.sin6_addr) == 1;
+  return !has_nul(host) && inet_pton(AF_INET6, host.c_str(), &into.sin6_addr) == 1;
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <barrier>
+#include <csignal>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -24,15 +25,22 @@ struct engine::state {
 
   std::unique_ptr<backend> make_backend(backend_context context) const;
   void wake(unsigned index) const;
+  /// Removes the files of UNIX sockets, once. To be called while they are still listened on: later, another
+  /// server may have taken the path.
+  void remove_socket_files();
 
   depot blocks;
   std::vector<std::unique_ptr<core>> cores;
   std::vector<int> wake_fds;
   std::vector<listener> listeners;
   std::vector<callback<void()>> on_start;
-  std::string_view io_name;
+  std::string_view io_name = "none";
+  io_choice io = io_choice::automatic;  // what was chosen, once it was
+  backend_source* source = nullptr;
   std::uint32_t receive_blocks_max = 0;
 
+  std::atomic<bool> socket_files_removed{false};
+  struct sigaction actions_before[3]{};  // of SIGINT, SIGTERM, SIGPIPE
   std::atomic<unsigned> stops{0};
   std::barrier<> all_started;
   std::barrier<> all_idle;

@@ -28,8 +28,9 @@ ws::decoder_limits limits_of(unsigned choice) {
   return limits;
 }
 
-// Every event in words; in streaming mode the parts of a message are joined, since how it is cut tells in them. What a
-// failing message held until then does not count: how much of it was told depends on the cuts, too.
+// Every event in words; in streaming mode the parts of a message are joined, since how it is cut tells in
+// them. What a failing message held until then does not count: how much of it was told depends on the cuts,
+// too.
 std::string told(std::string_view stream, unsigned choice, std::uint32_t seed, bool cut) {
   const ws::decoder_limits limits = limits_of(choice);
   ws::decoder decoder{limits, (choice & 1) != 0 ? ws::role::client : ws::role::server};
@@ -52,8 +53,8 @@ std::string told(std::string_view stream, unsigned choice, std::uint32_t seed, b
         open.clear();
         continue;
       }
-      events += std::to_string(static_cast<int>(e.what)) + ' ' + std::to_string(static_cast<int>(e.code)) + ' ' +
-                e.reason + e.bytes.to_string() + '\n';
+      events += std::to_string(static_cast<int>(e.what)) + ' ' + std::to_string(static_cast<int>(e.code)) +
+                ' ' + e.reason + e.bytes.to_string() + '\n';
     }
   }
   return events;

@@ -1,7 +1,7 @@
 // Frames that we write, read again by hand-written rules and by our own decoder; masks.
-#include "ws_frames.hpp"
-
 #include <catenet/ws/encoder.hpp>
+
+#include "ws_frames.hpp"
 
 #include <gtest/gtest.h>
 
@@ -40,7 +40,9 @@ TEST_F(ws_encoder, a_compressed_message_carries_rsv1) {
 
 TEST_F(ws_encoder, close_reasons_are_cut_between_code_points) {
   EXPECT_EQ(encode_close(close_code::no_status).to_string(), std::string("\x88\x00", 2));
-  EXPECT_EQ(encode_close(close_code::normal, "bye").to_string(), "\x88\x05\x03\xe8" "bye");
+  EXPECT_EQ(encode_close(close_code::normal, "bye").to_string(),
+            "\x88\x05\x03\xe8"
+            "bye");
   std::string reason = "a";
   while (reason.size() < 130) reason += "\xd0\x96";
   const std::string sent = encode_close(close_code::going_away, reason).to_string();
@@ -103,7 +105,8 @@ TEST_F(ws_encoder, random_streams_are_told_as_a_model_says) {
       const bool text = random() % 2 == 0;
       std::string whole;
       for (unsigned left = random() % 4, first = 1;; --left, first = 0) {
-        std::string part(random() % (random() % 8 == 0 ? 40'000 : 200), static_cast<char>('a' + random() % 26));
+        std::string part(random() % (random() % 8 == 0 ? 40'000 : 200),
+                         static_cast<char>('a' + random() % 26));
         if (random() % 4 == 0) {
           const std::string note(random() % 126, 'n');
           input += frame(0x89, note);

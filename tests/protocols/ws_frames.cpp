@@ -56,23 +56,32 @@ std::string told(const event& e) {
   const std::string bytes = e.bytes.to_string();
   const std::string code = std::to_string(static_cast<unsigned>(e.code));
   switch (e.what) {
-    case event::kind::need_more: return "need more";
-    case event::kind::message: return (e.text ? "text " : "binary ") + bytes;
+    case event::kind::need_more:
+      return "need more";
+    case event::kind::message:
+      return (e.text ? "text " : "binary ") + bytes;
     case event::kind::part:
-      return std::string(e.text ? "text" : "binary") + (e.first ? "<" : "") + (e.last ? ">" : "") + " " + bytes;
-    case event::kind::ping: return "ping " + bytes;
-    case event::kind::pong: return "pong " + bytes;
-    case event::kind::close: return "close " + code + (bytes.empty() ? "" : " " + bytes);
-    case event::kind::failure: return "fail " + code;
+      return std::string(e.text ? "text" : "binary") + (e.first ? "<" : "") + (e.last ? ">" : "") + " " +
+             bytes;
+    case event::kind::ping:
+      return "ping " + bytes;
+    case event::kind::pong:
+      return "pong " + bytes;
+    case event::kind::close:
+      return "close " + code + (bytes.empty() ? "" : " " + bytes);
+    case event::kind::failure:
+      return "fail " + code;
   }
   return "?";
 }
 
 }  // namespace
 
-std::vector<std::string> decode(std::string_view input, const std::vector<std::size_t>& pieces, decoding how) {
+std::vector<std::string> decode(std::string_view input, const std::vector<std::size_t>& pieces,
+                                decoding how) {
   static const decoder_limits defaults;
   decoder d{how.limits == nullptr ? defaults : *how.limits, how.self};
+  if (how.shelf != nullptr) d.use_deflate(*how.shelf, how.takeover);
   std::vector<std::string> events;
   chain in;
   std::size_t piece = 0;

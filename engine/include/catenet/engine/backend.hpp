@@ -5,11 +5,13 @@
 // `more` is false.
 #pragma once
 
+#include <catenet/engine/endpoint.hpp>
 #include <catenet/engine/error.hpp>
 #include <catenet/slab/chain.hpp>
 #include <catenet/slab/counter.hpp>
 
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -18,11 +20,14 @@ namespace catenet {
 /// What a completion is about; part of the token.
 enum class operation : std::uint8_t {
   accept,
+  connect,
   receive,
   receive_large,
   poll,
   send,
   writable,
+  warm,   ///< reading ahead in a file
+  watch,  ///< a poll of the core's watches
   close,
   wake,
   cancel
@@ -61,10 +66,22 @@ struct backend_counters {
 /// What a back end is made with; both outlive it.
 struct backend_context {
   backend_counters& counters;
-  int wake_fd;  ///< an eventfd: a write to it ends wait(). Any thread may write, a signal handler too
+  int wake_fd;    ///< an eventfd: a write to it ends wait(). Any thread may write, a signal handler too
+  unsigned core;  ///< whose back end it is
+};
+
+/// Time as the loop sees it; asked once a turn.
+struct clock_reading {
+  std::uint64_t steady_ms = 0;
+  std::int64_t unix_seconds = 0;
 };
 
 /// Used by the thread of one core only. The thread needs a pool.
+///
+/// Tokens: all operations on one connected descriptor carry the same slot and generation, and no other live
+/// descriptor does; a generation is never 0. An accept's slot names its listener. Of each kind, one operation
+/// at a time is under way on a descriptor; a receive, a large receive and a poll for reading are one kind, a
+/// send and a poll for writing another.
 class backend {
  public:
   virtual ~backend() = default;
@@ -75,6 +92,8 @@ class backend {
 
   /// Accepts connections (results are descriptors, close-on-exec) until cancelled or an error (`more` false).
   virtual void accept(int listener, token t) = 0;
+  /// Connects a socket of open_socket() to an address that stays where it is until the completion: 0 or -errno.
+  virtual void connect(int fd, token t, const endpoint& to) = 0;
   /// Receives until end of stream (result 0), an error, or cancel. -ENOBUFS: no block was free; ask again.
   virtual void receive(int fd, token t) = 0;
   /// Receives once, up to `bytes_max`, into one large block; its token is of operation::receive_large.
@@ -86,7 +105,10 @@ class backend {
   /// the connection fails. The chain must not change until the completion. `more_follows`: another send comes
   /// at once.
   virtual void send(int fd, token t, const chain& bytes, bool more_follows) = 0;
-  /// Asks for the end of an operation, whose terminal completion still comes. The cancel itself is not told.
+  /// Asks for the end of an operation, whose terminal completion still comes. A cancel that found nothing to
+  /// end may be told by a completion of operation::cancel with the token's slot and generation (0: an
+  /// accept): if that operation is still under way, it has to be asked for again. Else the cancel itself is
+  /// not told.
   virtual void cancel(token t) = 0;
   /// Closes a descriptor on which no operation is under way.
   virtual void close(int fd, token t) = 0;
@@ -98,6 +120,44 @@ class backend {
   /// Makes another core's wait() return, without a system call of its own if this can be. On this core's
   /// thread; how other threads do it is `wake_fd`.
   virtual void wake_peer(backend& other, int wake_fd) = 0;
+
+  // ---- What is asked of a socket at once, and the clock. These ask the kernel; a simulated descriptor never
+  // gets there.
+
+  /// A socket to connect to that address with, or -errno.
+  virtual int open_socket(const endpoint& to);
+  /// Says FIN; with `both`, ends receiving as well, and with it whatever is under way.
+  virtual void shut_down(int fd, bool both);
+  /// Breaks the connection off with a reset, at once and without a FIN that a peer could take for a proper end. What
+  /// is under way on it ends.
+  virtual void reset(int fd);
+  /// A mark that changes when the peer has taken bytes.
+  virtual std::uint64_t progress_mark(int fd);
+  /// Sends part of a file as far as the socket takes it at once: bytes, 0 at the end of the file, -EAGAIN
+  /// when the socket is full, or -errno.
+  virtual std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length);
+  /// Sends the chain's first `bytes_max` bytes, which are memory, as far as the socket takes them at once: bytes,
+  /// -EAGAIN, or -errno.
+  virtual std::int64_t send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool more_follows);
+  /// Reads part of a file into the page cache and completes with how many bytes there were, or -errno. False when
+  /// this back end cannot do that beside the loop: then the kernel was asked to read ahead, and nothing completes.
+  virtual bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length);
+  /// Closes a descriptor that no operation was ever asked of, or a listener whose accept has ended.
+  virtual void close_now(int fd);
+  /// The address of this end or the other; empty when it is gone.
+  virtual endpoint address_of(int fd, bool peer);
+  virtual clock_reading clock();
+};
+
+/// Where an engine gets its back ends and listeners from when not from the kernel. Outlives the engine.
+class backend_source {
+ public:
+  virtual ~backend_source() = default;
+  virtual std::unique_ptr<backend> make(backend_context context) = 0;
+  /// Makes `count` listeners for one address, one a core; port 0 becomes a free one.
+  virtual error listen(endpoint& where, unsigned count, std::vector<int>& into) = 0;
+  /// Ends the wait of a core; from any thread.
+  virtual void wake(unsigned core) = 0;
 };
 
 }  // namespace catenet

@@ -22,6 +22,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace catenet {
 
@@ -59,6 +60,9 @@ class pool {
 
   /// The calling thread's pool, or null.
   static pool* current() { return current_; }
+  /// Makes another pool of this thread the current one (null: none) and returns the one before: for who runs several
+  /// cores on one thread in turn, as the simulation does.
+  static pool* make_current(pool* p) { return std::exchange(current_, p); }
 
   [[nodiscard]] depot& home_depot() const { return depot_; }
   [[nodiscard]] const size_class_table& classes() const { return depot_.classes(); }

@@ -1,0 +1,122 @@
+// What handlers ask of a connection.
+#include <catenet/engine/core.hpp>
+#include <catenet/engine/engine.hpp>
+#include <catenet/ws/connection.hpp>
+#include <catenet/ws/encoder.hpp>
+
+#include "ws/service.hpp"
+
+#include <algorithm>
+
+namespace catenet::ws {
+
+void* connection::operator new(std::size_t bytes) noexcept { return mi_malloc_small(bytes); }
+void connection::operator delete(void* at) { mi_free(at); }
+
+service& connection::owner() const { return static_cast<service&>(*stream_->owner_protocol()); }
+
+bool connection::would_exceed(std::uint64_t bytes) const {
+  const std::uint64_t waiting = unsent();
+  return waiting != 0 && waiting + bytes > owner().options().max_queued;
+}
+
+send_result connection::refusal(std::uint64_t bytes) const {
+  if (!is_open()) return send_result::gone;
+  return would_exceed(bytes) ? send_result::over_limit : send_result::sent;
+}
+
+send_result connection::send(std::string_view text) {
+  if (owner().compresses(*this, text.size())) return send(message::text(text));
+  const send_result refused = refusal(text.size());
+  return refused != send_result::sent ? refused : owner().send_frame(*this, encode(opcode::text, text));
+}
+
+send_result connection::send(std::span<const std::byte> binary) {
+  if (owner().compresses(*this, binary.size())) return send(message::binary(binary));
+  const send_result refused = refusal(binary.size());
+  return refused != send_result::sent ? refused : owner().send_frame(*this, encode(opcode::binary, binary));
+}
+
+send_result connection::send(message&& m) {
+  const send_result refused = refusal(m.size());
+  return refused != send_result::sent ? refused : owner().send(*this, std::move(m));
+}
+
+send_result connection::send(message& m) {
+  std::optional<message> twin = m.share();
+  return twin ? send(std::move(*twin)) : send_result::over_limit;
+}
+
+send_result connection::send(prepared& m) {
+  const send_result refused = refusal(m.frame_.bytes());
+  if (refused != send_result::sent) return refused;
+  std::optional<chain> twin = m.frame_.share();
+  return twin ? owner().send_frame(*this, std::move(*twin)) : send_result::over_limit;
+}
+
+send_result connection::ping(std::string_view payload) {
+  const send_result refused = refusal(payload.size());
+  if (refused != send_result::sent) return refused;
+  chain frame = encode(opcode::ping, payload.substr(0, control_payload_max));
+  return frame.empty() ? send_result::over_limit : stream_->send(std::move(frame));
+}
+
+void connection::close(close_code code, std::string_view reason) { owner().begin_close(*this, code, reason); }
+
+void connection::abort() { stream_->abort(); }
+
+bool connection::subscribe(std::string_view topic) {
+  return is_open() && owner().topics().subscribe(*this, topic);
+}
+bool connection::unsubscribe(std::string_view topic) { return owner().topics().unsubscribe(*this, topic); }
+
+std::size_t connection::publish(std::string_view topic, std::string_view text) {
+  return publish(topic, message::text(text));
+}
+std::size_t connection::publish(std::string_view topic, message&& m) {
+  return owner().topics().publish(topic, publication{std::move(m)}, this);
+}
+std::size_t connection::publish(std::string_view topic, message& m) {
+  std::optional<message> twin = m.share();
+  return twin ? publish(topic, std::move(*twin)) : 0;
+}
+std::size_t connection::publish_to_all(std::string_view topic, message&& m) {
+  return owner().topics().publish(topic, publication{std::move(m)}, nullptr);
+}
+std::size_t connection::publish_to_all(std::string_view topic, message& m) {
+  std::optional<message> twin = m.share();
+  return twin ? publish_to_all(topic, std::move(*twin)) : 0;
+}
+
+ws::remote connection::remote() const { return {owner().home().owner(), stream_->id()}; }
+
+// ---- from other threads
+
+connection* remote::find() const {
+  core* here = core::current();
+  stream* s = here == nullptr ? nullptr : here->find(handle_);
+  if (s == nullptr) return nullptr;
+  auto* c = static_cast<connection*>(s->session());
+  return c->is_open() ? c : nullptr;
+}
+
+bool remote::run(callback<void(connection*)> f) const {
+  if (engine_ == nullptr || !handle_) return false;
+  return engine_->at(handle_.core).post([self = *this, f = std::move(f)] { f(self.find()); });
+}
+
+bool remote::send(std::string message, bool is_text, callback<void(send_result)> told) const {
+  return run([bytes = std::move(message), is_text, told = std::move(told)](connection* c) {
+    send_result result = send_result::gone;
+    if (c != nullptr) result = is_text ? c->send(std::string_view{bytes}) : c->send(as_bytes(bytes));
+    if (told) told(result);
+  });
+}
+
+bool remote::close(close_code code, std::string reason) const {
+  return run([code, reason = std::move(reason)](connection* c) {
+    if (c != nullptr) c->close(code, reason);
+  });
+}
+
+}  // namespace catenet::ws

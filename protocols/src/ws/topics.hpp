@@ -1,0 +1,144 @@
+// Topics: who is subscribed to what, on one core and across all.
+//
+//   topic_registry (locked, rare)      name ──▶ shared_topic ──at[0]──▶ local_topic of core 0 ──▶ subscribers
+//   there
+//                                                            ──at[1]──▶ local_topic of core 1 ──▶ subscribers
+//                                                            there
+//   local_topics (a core, no lock)     name ──▶ local_topic ──▶ shared_topic
+//
+// A shared_topic exists while some core has subscribers or a letter about it is under way. at[i] is written
+// by core i only, before its subscriber can have told anybody that it subscribed; others read only whether it
+// is null.
+#pragma once
+
+#include <catenet/slab/counter.hpp>
+#include <catenet/ws/deflate.hpp>
+
+#include <mimalloc.h>
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+namespace catenet {
+class core;
+}
+
+namespace catenet::ws {
+
+class connection;
+class publication;
+struct local_topic;
+
+struct shared_topic {
+  shared_topic(std::string_view called, std::size_t cores) : name(called), at(cores) {}
+  std::string name;
+  std::atomic<std::uint32_t> refs{0};  // goes from and to 0 under the registry's mutex only
+  std::vector<std::atomic<local_topic*>> at;
+  std::atomic<std::uint32_t> deflating{0};  // subscribers, on all cores, with permessage-deflate
+};
+
+/// A counted reference to a shared topic. Thread-safe.
+class topic_registry;
+class topic_reference {
+ public:
+  topic_reference() = default;
+  topic_reference(topic_registry& of, shared_topic& to)
+      : registry_(&of), topic_(&to) {}  // counted by the caller
+  topic_reference(topic_reference&& other) noexcept
+      : registry_(other.registry_), topic_(std::exchange(other.topic_, nullptr)) {}
+  topic_reference& operator=(topic_reference&& other) noexcept {
+    std::swap(registry_, other.registry_);
+    std::swap(topic_, other.topic_);
+    return *this;
+  }
+  ~topic_reference();
+
+  [[nodiscard]] topic_reference again() const;
+  [[nodiscard]] shared_topic* get() const { return topic_; }
+  shared_topic* operator->() const { return topic_; }
+  explicit operator bool() const { return topic_ != nullptr; }
+
+ private:
+  topic_registry* registry_ = nullptr;
+  shared_topic* topic_ = nullptr;
+};
+
+/// All topics that anybody is subscribed to.
+class topic_registry {
+ public:
+  explicit topic_registry(std::size_t cores) : cores_(cores) {}
+  /// The topic, made when there is none.
+  topic_reference get(std::string_view name);
+  /// The topic if there is one.
+  topic_reference find(std::string_view name);
+
+ private:
+  friend class topic_reference;
+  void release(shared_topic& t);
+
+  std::size_t cores_;
+  std::mutex mutex_;
+  std::unordered_map<std::string_view, std::unique_ptr<shared_topic>>
+      topics_;  // keys are the topics' own names
+};
+
+/// One connection's interest in one topic; in the connection's list, and named by index in the topic's.
+struct subscription {
+  connection* who;
+  local_topic* to;
+  subscription* next;   // of the connection
+  std::uint32_t index;  // among the topic's subscribers
+  static void* operator new(std::size_t bytes) noexcept { return mi_malloc_small(bytes); }
+  static void operator delete(void* at) { mi_free(at); }
+};
+static_assert(sizeof(subscription) == 32);
+
+struct local_topic {
+  explicit local_topic(topic_reference&& s) : shared(std::move(s)) {}
+  topic_reference shared;
+  std::vector<subscription*, mi_stl_allocator<subscription*>> subscribers;
+};
+
+struct core_counters {
+  counter connections, opened, messages_in, messages_out, published, dropped, slow_closed, failed, session_bytes;
+};
+
+/// The topics of one core, used on its thread only.
+class local_topics {
+ public:
+  local_topics(core& home, topic_registry& registry, const std::vector<std::unique_ptr<local_topics>>& all)
+      : home_(home), registry_(registry), all_(all) {}
+
+  bool subscribe(connection& who, std::string_view name);
+  bool unsubscribe(connection& who, std::string_view name);
+  /// Ends all subscriptions of a connection.
+  void leave(connection& who);
+
+  /// Hands the message to every subscriber of every core but `except`. Returns how many here took it.
+  std::size_t publish(std::string_view name, publication&& p, const connection* except);
+
+  core_counters counters;
+  deflate_shelf shelf;
+  deflate_options deflate;  // of the last route that has it enabled
+
+ private:
+  std::size_t fan_out(local_topic& t, publication& p, const connection* except);
+  void tell_others(const topic_reference& t, publication& p);
+  void remove(subscription* s);
+
+  core& home_;
+  topic_registry& registry_;
+  const std::vector<std::unique_ptr<local_topics>>& all_;
+  std::unordered_map<std::string_view, std::unique_ptr<local_topic>>
+      topics_;  // keys are the topics' own names
+};
+
+}  // namespace catenet::ws
