@@ -93,14 +93,14 @@ class model {
         t2.clear();
         break;
       case 7: {
-        const std::size_t n = below(t.size() + 10);
+        const std::size_t n = place_in(c, t);
         c.consume(n);
         t.erase(0, n);
         break;
       }
       case 8: {
         if (&c == &c2) break;
-        const std::size_t n = below(t.size() + 10);
+        const std::size_t n = place_in(c, t);
         auto front = c.split(n);
         ASSERT_TRUE(front);
         c2 = std::move(*front);
@@ -186,6 +186,13 @@ class model {
 
  private:
   std::size_t below(std::size_t n) { return n == 0 ? 0 : random_() % n; }
+  // Any place, and now and then exactly a border between two segments.
+  std::size_t place_in(const chain& c, const std::string& t) {
+    if (below(3) != 0 || c.empty()) return below(t.size() + 10);
+    std::size_t at = 0;
+    for (const segment* s = c.head(); s != nullptr && (at == 0 || below(3) != 0); s = s->next) at += s->length;
+    return at;
+  }
   std::string text(std::size_t n) {
     static constexpr std::string_view letters = "abc\r\nxyz \r";
     std::string made(n, ' ');

@@ -37,6 +37,7 @@ class checker {
     std::function<std::string()> verdict;
   };
   std::string explore(const std::function<scene()>& start, std::uint64_t executions_max = 3'000'000) {
+    current_ = this;  // the state is built with atomics too
     choices_.clear();
     for (executions_ = 0; executions_ != executions_max; ++executions_) {
       if (std::string wrong = run(start()); !wrong.empty()) return wrong;
