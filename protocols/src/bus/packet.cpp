@@ -139,14 +139,16 @@ std::vector<packet> packet::shatter(std::size_t n) && {
   return parts;
 }
 
-// Whether `length` bytes from this packet's first on are its owner's in this order. (Segments of one chain
-// may lie side by side in memory in another order than in the chain.)
-bool packet::holds(std::uint64_t length) const {
-  if ((owner_ & tag_mask) != tag_anchor) return true;
-  for (const std::span<const std::byte> piece : in_anchor()->bytes)
-    if (!std::less<>{}(data_, piece.data()) && std::less<>{}(data_, piece.data() + piece.size()))
-      return length <= static_cast<std::uint64_t>(piece.data() + piece.size() - data_);
-  return false;
+// Where in its anchor's chain a piece has `length` bytes from this contiguous packet's first on. (Pieces may
+// overlap, and lie side by side in memory in another order than in the chain.) std::nullopt when none has.
+std::optional<std::uint64_t> packet::place_in_anchor(std::uint64_t length) const {
+  std::uint64_t before = 0;
+  for (const std::span<const std::byte> piece : in_anchor()->bytes) {
+    if (!std::less<>{}(data_, piece.data()) && !std::less<>{}(piece.data() + piece.size(), data_ + length))
+      return before + static_cast<std::uint64_t>(data_ - piece.data());
+    before += piece.size();
+  }
+  return std::nullopt;
 }
 
 std::optional<packet> packet::join(std::span<packet> parts) {
@@ -165,7 +167,9 @@ std::optional<packet> packet::join(std::span<packet> parts) {
     if (!follows) break;
     together += p->length_;
   }
-  if (p == end && first->holds(together)) {
+  const bool one_piece =
+      (first->owner_ & tag_mask) != tag_anchor || first->place_in_anchor(together).has_value();
+  if (p == end && one_piece) {
     packet all = std::move(*first);
     all.length_ = together;
     for (packet& rest : parts) rest = packet{};
@@ -183,19 +187,6 @@ std::optional<packet> packet::join(std::span<packet> parts) {
   return joined;
 }
 
-// Where a packet's bytes begin in its anchor's chain.
-std::uint64_t packet::offset_in_anchor() const {
-  if (!contiguous()) return offset_;
-  std::uint64_t before = 0;
-  for (const std::span<const std::byte> piece : in_anchor()->bytes) {
-    if (!std::less<>{}(data_, piece.data()) && std::less<>{}(data_, piece.data() + piece.size()))
-      return before + static_cast<std::uint64_t>(data_ - piece.data());
-    before += piece.size();
-  }
-  assert(false && "a packet's bytes lie in its anchor");
-  return before;
-}
-
 std::optional<chain> packet::to_chain() && {
   std::optional<chain> made{std::in_place};
   if (length_ == 0) return made;
@@ -211,7 +202,7 @@ std::optional<chain> packet::to_chain() && {
     return made;
   }
   detail::anchor* a = in_anchor();
-  const std::uint64_t offset = offset_in_anchor();
+  const std::uint64_t offset = contiguous() ? place_in_anchor(length_).value() : offset_;
   if (a->refs == 1 && offset == 0 && length_ == a->bytes.bytes())
     *made = std::move(a->bytes);
   else

@@ -170,9 +170,8 @@ class packet {
     if (--b->refs == 0) pool::current()->give(b);
   }
   [[nodiscard]] std::span<const std::byte> first_piece() const;
-  [[nodiscard]] std::uint64_t offset_in_anchor() const;
+  [[nodiscard]] std::optional<std::uint64_t> place_in_anchor(std::uint64_t length) const;
   bool shatter(std::span<const std::uint64_t> lengths, std::span<packet> into);
-  [[nodiscard]] bool holds(std::uint64_t length) const;
   void settle_on_piece();
 
   std::uintptr_t owner_ = 0;  // block* or anchor*, with a tag; 0 when empty
