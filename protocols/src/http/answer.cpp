@@ -40,9 +40,9 @@ void exchange::reset_answer() {
   status = 0;
   answered = refused = close_after = has_type = has_date = has_length = false;
   default_type = {};
-  fields.clear();
-  text.clear();
-  payload.clear();
+  if (!fields.empty()) fields.clear();
+  if (!text.empty()) text.clear();
+  if (!payload.empty()) payload.clear();
   if (trailers) trailers.reset();
   if (take_over) take_over = {};
 }
@@ -53,8 +53,8 @@ void exchange::reset() {
   wire = nullptr;
   conn = nullptr;
   if (!decoder.unused()) decoder = {};
-  part.clear();
-  head_bytes.clear();
+  if (!part.empty()) part.clear();
+  if (!head_bytes.empty()) head_bytes.clear();
   decoded.clear();
   where.hit = nullptr;
   broken = {};

@@ -54,12 +54,28 @@ constexpr int hex_value(unsigned char c) {
   return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
 }
 
+template <class T>
+T load(const char* from) {
+  T value;
+  std::memcpy(&value, from, sizeof value);
+  return value;
+}
+
 #ifdef __SSE2__
 inline __m128i load16(const char* at) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)); }
 inline __m128i fill16(int c) { return _mm_set1_epi8(static_cast<char>(c)); }
 inline unsigned mask16(__m128i v) { return static_cast<unsigned>(_mm_movemask_epi8(v)); }
 inline const char* first16(const char* at, unsigned mask) { return at + std::countr_zero(mask); }
 #endif
+
+/// True when none of the eight bytes is below space or DEL. (HTAB counts as below, which only costs time.)
+inline bool no_control(std::uint64_t eight) {
+  constexpr std::uint64_t ones = 0x0101010101010101u;
+  constexpr std::uint64_t tops = ones * 0x80;
+  const std::uint64_t low = (eight - ones * 0x20) & ~eight & tops;
+  const std::uint64_t del = eight ^ (ones * 0x7f);
+  return (low | ((del - ones) & ~del & tops)) == 0;
+}
 
 /// The first control character (HTAB does not count) in [at, end), or end.
 inline const char* find_control(const char* at, const char* end) {
@@ -72,6 +88,7 @@ inline const char* find_control(const char* at, const char* end) {
     if (const unsigned mask = mask16(bad); mask != 0) return first16(at, mask);
   }
 #endif
+  while (end - at >= 8 && no_control(load<std::uint64_t>(at))) at += 8;
   while (at != end && !is(*at, char_control)) ++at;
   return at;
 }
@@ -117,13 +134,6 @@ inline const char* skip_token(const char* at, const char* end) {
 #endif
   while (at != end && is(*at, char_token)) ++at;
   return at;
-}
-
-template <class T>
-T load(const char* from) {
-  T value;
-  std::memcpy(&value, from, sizeof value);
-  return value;
 }
 
 /// True when `text`, which has as many bytes as `lower` and is a token, is `lower` in any case. `lower` has small

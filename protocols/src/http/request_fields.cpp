@@ -115,7 +115,7 @@ fault read_request_fields(request_head& head) {
 
   if (s.hosts > 1) return {400, "more than one Host"};
   if (s.hosts == 0 && head.minor != 0) return {400, "Host is missing"};
-  if (s.hosts == 1 && !valid_authority(s.host)) return {400, "Host is not valid"};
+  if (s.hosts == 1 && !valid_authority(s.host, sizeof "GET / HTTP/1.1")) return {400, "Host is not valid"};
   if (head.authority.empty()) head.authority = s.host;
 
   if (fault f = read_framing(s, head)) return f;

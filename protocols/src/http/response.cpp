@@ -3,7 +3,7 @@
 
 #include <catenet/engine/stream.hpp>
 
-#include <unistd.h>
+#include <cstring>
 
 #include "http/exchange.hpp"
 #include "http/sessions.hpp"
@@ -22,6 +22,9 @@ bool add_line(std::string_view name, std::string_view value, auto& into) {
   return true;
 }
 
+// Lengths of the names below: other names need no comparison.
+bool is_special(std::size_t name_bytes) { return name_bytes == 4 || (name_bytes >= 10 && name_bytes <= 17); }
+
 bool says_framing(std::string_view name) {
   return equal_ignoring_case(name, "content-length") || equal_ignoring_case(name, "transfer-encoding");
 }
@@ -30,7 +33,7 @@ void begin_body(exchange& x, std::string_view media_type) {
   if (x.status == 0) x.status = 200;
   x.answered = true;
   x.default_type = media_type;
-  x.text.clear();
+  if (!x.text.empty()) x.text.clear();
   x.payload.clear();
 }
 
@@ -45,17 +48,37 @@ response& response::status(std::uint32_t code) {
 
 response& response::header(std::string_view name, std::string_view value) {
   exchange& x = exchange_;
-  if (equal_ignoring_case(name, "connection")) {
-    if (has_element(value, "close")) x.close_after = true;
-    return *this;
+  if (is_special(name.size())) {
+    if (equal_ignoring_case(name, "connection")) {
+      if (has_element(value, "close")) x.close_after = true;
+      return *this;
+    }
+    if (says_framing(name)) x.refused = true;
+    if (equal_ignoring_case(name, "content-type")) return type(value);
+    if (equal_ignoring_case(name, "date")) x.has_date = true;
   }
-  if (says_framing(name) || !add_line(name, value, x.fields)) x.refused = true;
-  x.has_type = x.has_type || equal_ignoring_case(name, "content-type");
-  x.has_date = x.has_date || equal_ignoring_case(name, "date");
+  if (!add_line(name, value, x.fields)) x.refused = true;
   return *this;
 }
 
-response& response::type(std::string_view media_type) { return header("Content-Type", media_type); }
+response& response::type(std::string_view media_type) {
+  exchange& x = exchange_;
+  if (!valid_value(media_type) || x.has_type) x.refused = true;
+  x.has_type = true;
+  constexpr std::string_view name = "Content-Type: ";
+  if (char* at = x.fields.room(name.size() + media_type.size() + 2)) {
+    std::memcpy(at, name.data(), name.size());
+    std::memcpy(at + name.size(), media_type.data(), media_type.size());
+    at += name.size() + media_type.size();
+    std::memcpy(at, "\r\n", 2);
+    x.fields.written_to(at + 2);
+  } else {
+    x.fields.append(name);
+    x.fields.append(media_type);
+    x.fields.append("\r\n");
+  }
+  return *this;
+}
 
 response& response::close() {
   exchange_.close_after = true;
@@ -67,15 +90,13 @@ void response::set_text(std::span<const text_part> parts, std::string_view media
   for (const text_part& one : parts) exchange_.text.append(one.view());
 }
 
-void response::html(std::string_view text) {
-  const text_part part{text};
-  set_text({&part, 1}, "text/html; charset=utf-8");
+void response::set_text(std::string_view text, std::string_view media_type) {
+  begin_body(exchange_, media_type);
+  exchange_.text.append(text);
 }
 
-void response::json(std::string_view text) {
-  const text_part part{text};
-  set_text({&part, 1}, "application/json");
-}
+void response::html(std::string_view text) { set_text(text, "text/html; charset=utf-8"); }
+void response::json(std::string_view text) { set_text(text, "application/json"); }
 
 void response::body(chain&& bytes) {
   begin_body(exchange_, "application/octet-stream");

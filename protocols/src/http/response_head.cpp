@@ -18,6 +18,13 @@ char* put(char* out, std::string_view text) {
   return out + text.size();
 }
 
+// A literal: its size is known, so the copy is a few moves.
+template <std::size_t N>
+char* put(char* out, const char (&text)[N]) {
+  std::memcpy(out, text, N - 1);
+  return out + N - 1;
+}
+
 char* put_two(char* out, unsigned value) {
   out[0] = static_cast<char>('0' + value / 10 % 10);
   out[1] = static_cast<char>('0' + value % 10);
@@ -68,10 +75,15 @@ char* write_head(char* out, const response_head& head) {
     *out++ = ' ';
     out = put(put(out, reason_of(head.status)), "\r\n");
   }
-  if (!head.date.empty()) out = put(put(put(out, "Date: "), head.date.substr(0, http_date_bytes)), "\r\n");
+  if (!head.date.empty()) [[likely]] {
+    out = put(out, "Date: ");
+    std::memcpy(out, head.date.data(), http_date_bytes);
+    out = put(out + http_date_bytes, "\r\n");
+  }
   if (!head.server.empty()) out = put(put(put(out, "Server: "), head.server), "\r\n");
   if (!head.type.empty()) out = put(put(put(out, "Content-Type: "), head.type), "\r\n");
-  out = put(put(out, line_of(head.persistence)), head.fields);
+  if (head.persistence != persistence::implied) out = put(out, line_of(head.persistence));
+  out = put(out, head.fields);
   if (head.framing == framing::length)
     out = put(write_decimal(put(out, "Content-Length: "), head.length), "\r\n");
   else if (head.framing == framing::chunks)
@@ -80,7 +92,11 @@ char* write_head(char* out, const response_head& head) {
 }
 
 bool valid_field(std::string_view name, std::string_view value) {
-  if (name.empty() || !all_are(name, char_token)) return false;
+  return !name.empty() && skip_token(name.data(), name.data() + name.size()) == name.data() + name.size() &&
+         valid_value(value);
+}
+
+bool valid_value(std::string_view value) {
   return find_control(value.data(), value.data() + value.size()) == value.data() + value.size();
 }
 
@@ -92,11 +108,10 @@ char* write_chunk_line(char* out, std::uint64_t bytes) {
 }
 
 char* write_decimal(char* out, std::uint64_t value) {
-  char digits[20];
-  char* at = digits + sizeof digits;
-  do *--at = static_cast<char>('0' + value % 10);
-  while ((value /= 10) != 0);
-  return put(out, {at, static_cast<std::size_t>(digits + sizeof digits - at)});
+  int digits = 1;
+  for (std::uint64_t rest = value; rest >= 10; rest /= 10) ++digits;
+  for (int i = digits; i-- != 0; value /= 10) out[i] = static_cast<char>('0' + value % 10);
+  return out + digits;
 }
 
 void write_http_date(char* out, std::int64_t unix_seconds) {

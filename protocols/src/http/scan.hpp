@@ -25,8 +25,8 @@ fault read_request_line(std::string_view line, request_head& head);
 /// What the fields mean together: Host, framing, Connection, Expect, Upgrade. The request line has been read.
 fault read_request_fields(request_head& head);
 
-/// Host [":" port] without userinfo (RFC 3986 §3.2.2); not empty.
-bool valid_authority(std::string_view authority);
+/// Host [":" port] without userinfo (RFC 3986 §3.2.2); not empty. As many bytes before it may be read.
+bool valid_authority(std::string_view authority, std::size_t bytes_before);
 
 /// A decimal number below 2^63, digits only.
 bool read_decimal(std::string_view digits, std::uint64_t& value);

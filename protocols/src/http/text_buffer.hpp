@@ -22,6 +22,10 @@ class text_buffer {
     overflow_.append(text);
     size_ = overflow_.size();
   }
+  /// Room for `most` bytes in place, or null: then append() is the way. What was written there is to be told.
+  char* room(std::size_t most) { return overflow_.empty() && most <= Inline - size_ ? inline_ + size_ : nullptr; }
+  void written_to(const char* end) { size_ = static_cast<std::size_t>(end - inline_); }
+
   [[nodiscard]] std::string_view view() const {
     return overflow_.empty() ? std::string_view{inline_, size_} : std::string_view{overflow_};
   }

@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 
 namespace catenet {
 class stream;
@@ -52,7 +53,7 @@ class response {
   /// answer becomes a 500. So are Content-Length and Transfer-Encoding, which say how the body is framed: length()
   /// does that. "Connection: close" is close().
   response& header(std::string_view name, std::string_view value);
-  /// Content-Type.
+  /// Content-Type, once.
   response& type(std::string_view media_type);
   /// The connection ends after this answer.
   response& close();
@@ -60,8 +61,13 @@ class response {
   /// The body is these texts and numbers, one after the other; text/plain unless type() said something else.
   template <class... Parts>
   void text(const Parts&... parts) {
-    const text_part all[] = {text_part{parts}..., text_part{std::string_view{}}};
-    set_text(all, "text/plain; charset=utf-8");
+    constexpr std::string_view media_type = "text/plain; charset=utf-8";
+    if constexpr (sizeof...(Parts) == 1 && (std::is_convertible_v<const Parts&, std::string_view> && ...)) {
+      set_text((std::string_view{parts}, ...), media_type);
+    } else {
+      const text_part all[] = {text_part{parts}..., text_part{std::string_view{}}};
+      set_text(all, media_type);
+    }
   }
   void html(std::string_view text);
   void json(std::string_view text);
@@ -103,6 +109,7 @@ class response {
  private:
   friend struct exchange;
   explicit response(exchange& of) : exchange_(of) {}
+  void set_text(std::string_view text, std::string_view media_type);
   void set_text(std::span<const text_part> parts, std::string_view media_type);
   exchange& exchange_;
 };

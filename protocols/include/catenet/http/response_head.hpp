@@ -36,6 +36,7 @@ char* write_head(char* out, const response_head& head);
 
 /// A name that is a token and a value without control characters (RFC 9110 §5.5): nothing that could end a line.
 bool valid_field(std::string_view name, std::string_view value);
+bool valid_value(std::string_view value);
 
 /// Most bytes of a chunk's size line.
 inline constexpr std::size_t chunk_line_max = 18;
