@@ -71,7 +71,7 @@ peer_habits draw_habits(seeded_random& random, const simulation_options& network
   h.body_max = network.socket_buffer * 200;
   h.aborts = drawn(random, 200);
   h.dies = drawn(random, 100);
-  h.vanishes = drawn(random, 30);
+  h.vanishes = network.descriptors_max < 1000 ? 0 : drawn(random, 30);  // they would take them all, for good
   h.slow = drawn(random, 30);
   return h;
 }
