@@ -25,7 +25,8 @@ void wire::take(std::size_t n) {
   }
 }
 
-simulated_network::simulated_network(const simulation_options& o) : options(o), random(o.seed) {
+simulated_network::simulated_network(const simulation_options& o, simulation& of)
+    : home(of), options(o), random(o.seed) {
   // The engine's milliseconds wrap after 49 days: every other run begins shortly before that.
   clock_base_ms =
       random.chance(500) ? (std::uint64_t{1} << 32) - random.below(30000) : random.below(1u << 31);
@@ -84,7 +85,7 @@ simulated_listener* simulated_network::listener_of(int fd) {
   return &listeners[descriptors[at].index];
 }
 
-std::uint32_t simulated_network::index_of(const link& l) const { return l.peer->link_; }
+std::uint32_t simulated_network::index_of(const link& l) const { return l.index; }
 
 // ---- connections
 
@@ -102,6 +103,37 @@ void simulated_network::connect(std::uint32_t index) {
   l.open = true;
   l.peer->connected();
   move_in(l);
+}
+
+// The engine's end of a connection that it is about to ask for. Until it stands, there is no peer to be told.
+std::uint32_t simulated_network::open_link(const endpoint& to) {
+  const auto index = static_cast<std::uint32_t>(links.size());
+  link& l = links.emplace_back();
+  l.index = index;
+  l.to = to;
+  l.peer_gone = true;
+  l.fd = open_descriptor(descriptor_kind::link, index);
+  return index;
+}
+
+// The engine's asking has arrived.
+void simulated_network::call(std::uint32_t index) {
+  link& l = links[index];
+  if (l.server_closed || l.reset_arrived || l.out.fin) return;
+  simulated_peer* peer = nullptr;
+  for (simulated_answerer& a : answerers)
+    if (a.where.text() == l.to.text()) peer = a.answer();
+  l.refused = peer == nullptr;
+  if (peer != nullptr) {
+    peer->home_ = &home;
+    peer->link_ = index;
+    l.peer = peer;
+    l.peer_gone = false;
+    l.open = true;
+    peer->connected();
+    move_in(l);
+  }
+  if (l.at != nullptr) l.at->look_at(l);
 }
 
 void simulated_network::move_in(link& l) {
@@ -184,8 +216,7 @@ void simulated_network::close_server(link& l) {
   l.at = nullptr;
   l.server_closed = true;
   if (l.reset_arrived) return;
-  if (l.in.readable() != 0)
-    return schedule(event_kind::reset_peer, index_of(l), latency());
+  if (l.in.readable() != 0) return schedule(event_kind::reset_peer, index_of(l), latency());
   l.out.fin = true;
   move_out(l);
   move_in(l);

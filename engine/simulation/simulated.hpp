@@ -16,6 +16,7 @@ class simulated final : public backend {
   [[nodiscard]] std::string_view name() const override { return "simulated"; }
   error start() override;
   void accept(int listener, token t) override;
+  void connect(int fd, token t, const endpoint& to) override;
   void receive(int fd, token t) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
   void poll_readable(int fd, token t) override;
@@ -26,10 +27,13 @@ class simulated final : public backend {
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
   void wake_peer(backend& other, int wake_fd) override;
 
+  int open_socket(const endpoint& to) override;
   void shut_down(int fd, bool both) override;
   void reset(int fd) override;
   std::uint64_t progress_mark(int fd) override;
   std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length) override;
+  std::int64_t send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool more_follows) override;
+  bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length) override;
   void close_now(int fd) override;
   endpoint address_of(int fd, bool peer) override;
   clock_reading clock() override;
@@ -56,6 +60,7 @@ class simulated final : public backend {
   void accept_one(simulated_listener& s);
   block* rent(size_class c);
   [[nodiscard]] std::size_t room(const link& l) const;
+  std::size_t room_now(link& l, std::size_t wanted);
 
   simulated_network& net_;
   backend_counters& counters_;

@@ -19,6 +19,11 @@ constexpr std::uint32_t accept_retry_ms = 100;
 constexpr std::int64_t starved_retry_ms =
     10;  // blocks that other cores gave back are seen so much later at most
 
+constexpr std::uint32_t accept_complaint_ms = 10'000;  // one line in so long, however often accepting fails
+
+// What says something about one connection, not about accepting.
+bool passes(int code) { return code == ECANCELED || code == ECONNABORTED || code == EINTR || code == EAGAIN; }
+
 token accept_token(std::size_t listener) {
   return {operation::accept, static_cast<std::uint32_t>(listener), 1};
 }
@@ -56,7 +61,7 @@ void core::run() {
 
 bool core::finished() const {
   const core_state& s = *state_;
-  if (!s.draining || s.streams.live() != 0) return false;
+  if (!s.draining || s.streams.live() != 0 || s.watches.live() != 0) return false;
   for (const listening& l : s.listeners)
     if (l.fd >= 0) return false;
   return true;
@@ -77,6 +82,7 @@ std::int64_t core::before_wait() {
   if (!s.starved.empty() && (timeout_ms < 0 || timeout_ms > starved_retry_ms)) timeout_ms = starved_retry_ms;
   // Who posts after this store wakes us; who posted before it is seen by the look into the box.
   s.sleeping.store(true, std::memory_order_seq_cst);
+  if (s.watches.unfinished()) timeout_ms = 0;
   const bool told_to_stop = engine_.state_->stops.load() != 0 && !s.draining;
   return !s.mail.empty() || told_to_stop ? 0 : timeout_ms;
 }
@@ -90,15 +96,25 @@ void core::after_wait() {
   for (const completion& c : s.completions) dispatch(c);
   s.completions.clear();
   s.mail.run();
+  s.watches.serve_again();
   end_of_turn();
   s.turns.add(1);
 }
 
 void core::dispatch(const completion& c) {
   const operation what = c.about.what();
-  if (what == operation::wake || what == operation::cancel) return;
+  if (what == operation::wake) return;
   if (what == operation::accept) return accepted(c);
+  if (what == operation::cancel && c.about.generation() == 0) {
+    if (state_->listeners[c.about.slot()].accepting) state_->io->cancel(accept_token(c.about.slot()));
+    return;
+  }
+  if (what == operation::watch) return state_->watches.serve();
   stream* s = state_->streams.at(c.about.slot(), c.about.generation());
+  if (what == operation::cancel) {
+    if (s != nullptr) s->on_cancel_missed();
+    return;
+  }
   if (s == nullptr) {  // cannot be: a slot is free only once every operation on it has ended
     log(log_level::error, "a completion names a stream that is gone");
     lease{c.data}.reset();
@@ -115,6 +131,10 @@ void core::dispatch(const completion& c) {
       return s->on_poll(c.result);
     case operation::writable:
       return s->on_writable(c.result);
+    case operation::connect:
+      return s->on_connect(c.result);
+    case operation::warm:
+      return s->on_warm(c.result);
     case operation::close:
       return s->on_closed();
     default:
@@ -135,16 +155,16 @@ void core::accepted(const completion& c) {
       s.connections.add(1);
       made->start(c.result, *l.speaks);
     }
-  } else if (c.result == -EMFILE || c.result == -ENFILE || c.result == -ENOMEM || c.result == -ENOBUFS) {
-    if (!l.starved)
+  } else if (!passes(-c.result) && !s.draining) {
+    // Most likely no descriptors are left. To ask again at once would only fail again, at full speed.
+    if (l.complained_ms == 0 || now_ms() - l.complained_ms >= accept_complaint_ms) {
+      l.complained_ms = now_ms() | 1;
       log(log_level::warning,
-          "accept: " + errno_text(-c.result) + "; accepting goes on when a connection has closed");
+          "accept: " + errno_text(-c.result) + "; accepting pauses and is tried again ten times a second");
+    }
     l.starved = true;
     if (!s.accept_retry.armed()) timers_.start(s.accept_retry, accept_retry_ms);
     return;
-  } else if (c.result != -ECANCELED && c.result != -ECONNABORTED && c.result != -EINTR &&
-             c.result != -EAGAIN) {
-    log(log_level::warning, "accept: " + errno_text(-c.result));
   }
   if (l.accepting) return;
   if (s.draining) {
@@ -173,12 +193,14 @@ void core::end_of_turn() {
   if (!s.draining && engine_.state_->stops.load(std::memory_order_relaxed) != 0) begin_drain();
   if (s.draining) press_drain();
   if (s.accept_retry.due) accept_again();
-  // Flushing one stream may, through its protocol, make others dirty: they are appended and served in the
-  // same turn.
-  for (std::size_t i = 0; i != s.dirty.size(); ++i) s.dirty[i]->flush();
-  s.dirty.clear();
-  for (std::size_t i = 0; i != s.ended.size(); ++i) s.ended[i]->tell_closed();
-  s.ended.clear();
+  // Each of these may, through a protocol, make other streams dirty or end them: they are appended and served
+  // in the same turn, as the next one may be long in coming.
+  while (!s.dirty.empty() || !s.ended.empty()) {
+    for (std::size_t i = 0; i != s.dirty.size(); ++i) s.dirty[i]->flush();
+    s.dirty.clear();
+    for (std::size_t i = 0; i != s.ended.size(); ++i) s.ended[i]->tell_closed();
+    s.ended.clear();
+  }
   if (!s.starved.empty()) feed_starved();
   s.blocks->turn();
 }
@@ -186,6 +208,7 @@ void core::end_of_turn() {
 // Receives that found no block are armed again when the slab has one. With none, they wait for the next turn.
 void core::feed_starved() {
   core_state& s = *state_;
+  std::erase_if(s.starved, [](const stream* one) { return (one->flags_ & stream::flag_starved) == 0; });
   if (lease probe = lease::of(4_KiB); !probe) return;
   std::vector<stream*> fed;
   fed.swap(s.starved);
@@ -195,6 +218,7 @@ void core::feed_starved() {
 void core::begin_drain() {
   core_state& s = *state_;
   s.draining = true;
+  engine_.state_->remove_socket_files();
   s.drain_due_ms = now_ms() + engine_.options().drain_ms;
   timers_.start(s.drain_wake, engine_.options().drain_ms);
   for (std::size_t i = 0; i != s.listeners.size(); ++i) {
@@ -207,19 +231,23 @@ void core::begin_drain() {
   s.streams.for_each([](stream& one) {
     if (!one.closing()) one.owner_protocol()->drain(one);
   });
+  s.watches.drain();
 }
 
 // Past the drain's deadline, or told to stop a second time: what is still open is reset.
 void core::press_drain() {
   core_state& s = *state_;
   const bool due = static_cast<std::int32_t>(now_ms() - s.drain_due_ms) >= 0;
-  if (due || engine_.state_->stops.load(std::memory_order_relaxed) > 1)
-    s.streams.for_each([](stream& one) { one.abort(); });
+  if (!due && engine_.state_->stops.load(std::memory_order_relaxed) < 2) return;
+  s.streams.for_each([](stream& one) { one.abort(); });
+  s.watches.abandon();
 }
 
 // On the core's thread, once nothing is left to do.
 void core::finish() {
   state_->mail.close();
+  // Hands in the wake-ups of other cores that the last turn asked for.
+  if (!engine_.state_->failed) state_->io->wait(state_->completions, 0);
   engine_.state_->all_idle.arrive_and_wait();  // until then others may wake us through our back end
   release();
 }
@@ -227,6 +255,7 @@ void core::finish() {
 // Gives everything back, the pool last.
 void core::release() {
   core_state& s = *state_;
+  engine_.state_->remove_socket_files();
   for (listening& l : s.listeners)
     if (l.fd >= 0) s.io->close_now(l.fd);
   s.listeners.clear();
@@ -262,6 +291,13 @@ void core::for_each(const callback<void(stream&)>& f) {
   });
 }
 
+watch_set& core::watches() { return state_->watches; }
+
+void core::count_sent(tier how, std::uint64_t bytes) {
+  state_->bytes_out.add(bytes);
+  state_->tiers.add(how, bytes);
+}
+
 bool core::draining() const { return state_->draining; }
 
 core_statistics core::statistics() const {
@@ -278,6 +314,8 @@ core_statistics core::statistics() const {
   all.submissions = s.io_counters.submissions.get();
   all.completions = s.io_counters.completions.get();
   all.out_of_blocks = s.io_counters.out_of_blocks.get();
+  all.tiers = s.tiers.totals();
+  all.cold_reads = s.cold_reads.get();
   return all;
 }
 

@@ -46,10 +46,34 @@ void pin(unsigned index) {
   }
 }
 
+// Keeps SIGPIPE from the thread of a core, whoever owns the process: sendfile and splice have no flag against it, as a
+// send has. One that came meanwhile is taken away before the thread's mask is as it was.
+class no_pipe_signal {
+ public:
+  no_pipe_signal() {
+    sigemptyset(&only_);
+    sigaddset(&only_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &only_, &before_);
+  }
+  ~no_pipe_signal() {
+    const timespec at_once{};
+    if (sigismember(&before_, SIGPIPE) == 0) sigtimedwait(&only_, nullptr, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  no_pipe_signal(const no_pipe_signal&) = delete;
+  no_pipe_signal& operator=(const no_pipe_signal&) = delete;
+
+ private:
+  sigset_t only_{};
+  sigset_t before_{};
+};
+
 engine_options checked(engine_options o) {
   if (o.cores == 0) o.cores = std::max(1u, std::thread::hardware_concurrency());
   o.receive_blocks_max = std::bit_ceil(std::clamp(o.receive_blocks_max, 16u, 32768u));
   o.low_watermark = std::min(o.low_watermark, o.high_watermark);
+  for (std::uint32_t* delay_ms : {&o.park_after_ms, &o.linger_ms, &o.drain_ms, &o.send_stall_ms})
+    *delay_ms = std::min(*delay_ms, timer_wheel::delay_ms_max);
   return o;
 }
 
@@ -69,6 +93,12 @@ void engine::state::wake(unsigned index) const {
   [[maybe_unused]] const ssize_t written = ::write(wake_fds[index], &one, sizeof one);
 }
 
+void engine::state::remove_socket_files() {
+  if (source != nullptr || socket_files_removed.exchange(true)) return;
+  for (const listener& l : listeners)
+    if (const std::string path = l.where.path(); !path.empty() && path[0] != '@') ::unlink(path.c_str());
+}
+
 engine::engine(engine_options options) : options_(checked(std::move(options))) {
   state_ = std::make_unique<state>(options_.slab, options_.cores);
   state_->receive_blocks_max = options_.receive_blocks_max;
@@ -85,11 +115,11 @@ engine::engine(engine_options options) : options_(checked(std::move(options))) {
 }
 
 engine::~engine() {
+  state_->remove_socket_files();
   for (const state::listener& l : state_->listeners) {
     if (state_->source != nullptr) break;  // its listeners are its own
     for (const int fd : l.descriptors)
       if (fd >= 0) ::close(fd);
-    if (const std::string path = l.where.path(); !path.empty() && path[0] != '@') ::unlink(path.c_str());
   }
   state_->cores.clear();
   for (const int fd : state_->wake_fds)
@@ -131,6 +161,7 @@ error engine::choose_io() {
 
 // The life of a core's thread. All cores start before any runs, and all leave their loops before any ends.
 void engine::run_core(unsigned index) {
+  const no_pipe_signal guard;
   if (options_.pin_cores) pin(index);
   core& c = *state_->cores[index];
   if (error e = c.start()) {
@@ -163,13 +194,17 @@ error engine::run() {
 }
 
 void engine::set_signals(bool on) {
-  signalled = on ? this : nullptr;
-  struct sigaction action{};
-  action.sa_handler = on ? on_signal : SIG_DFL;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-  action.sa_handler = on ? SIG_IGN : SIG_DFL;
-  sigaction(SIGPIPE, &action, nullptr);
+  constexpr int signals[] = {SIGINT, SIGTERM, SIGPIPE};
+  if (on) signalled = this;
+  for (std::size_t i = 0; i != std::size(signals); ++i) {
+    struct sigaction action{};
+    action.sa_handler = signals[i] == SIGPIPE ? SIG_IGN : on_signal;
+    if (on)
+      sigaction(signals[i], &action, &state_->actions_before[i]);
+    else
+      sigaction(signals[i], &state_->actions_before[i], nullptr);
+  }
+  if (!on) signalled = nullptr;
 }
 
 void engine::stop() {
@@ -197,6 +232,11 @@ core_statistics engine::statistics() const {
     sum.submissions += one.submissions;
     sum.completions += one.completions;
     sum.out_of_blocks += one.out_of_blocks;
+    for (std::size_t t = 0; t != tier_count; ++t) {
+      sum.tiers[t].bytes += one.tiers[t].bytes;
+      sum.tiers[t].calls += one.tiers[t].calls;
+    }
+    sum.cold_reads += one.cold_reads;
   }
   return sum;
 }

@@ -6,6 +6,7 @@
 
 #include "core_state.hpp"
 #include "fault.hpp"
+#include "page_region.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -20,21 +21,29 @@ namespace {
 constexpr std::size_t segments_per_send_max = 1024;
 // A body with less than this to come is received into small blocks: changing over costs a cancel.
 constexpr std::uint64_t large_receive_bytes_min = 128_KiB;
-// Most file bytes sent in one go before other streams have their turn.
-constexpr std::size_t file_bytes_per_turn = 1_MiB;
+// A large block that is not full by then is told as it is. So long a hint that lies may hold one, too.
+constexpr std::uint32_t large_receive_ms = 50;
+// Memory before a file region or page body: so much is sent at once and inline, as the region is.
+constexpr std::uint64_t inline_head_bytes_max = 16_KiB;
 
 bool passed(std::uint32_t now_ms, std::uint32_t due_ms) {
   return static_cast<std::int32_t>(now_ms - due_ms) >= 0;
 }
 
-// Bytes of memory at the front: up to the first file region, and no more segments than one send takes.
-std::uint64_t sendable(const chain& c) {
+// What one send takes: memory at the front, up to the first segment that goes by reference.
+struct sendable {
   std::uint64_t bytes = 0;
+  bool region_follows = false;
+};
+sendable front_of(const chain& c, std::uint64_t reference_bytes_min) {
+  sendable front;
   std::size_t count = 0;
-  for (const segment* s = c.head();
-       s != nullptr && s->kind != segment_kind::file && count != segments_per_send_max; s = s->next, ++count)
-    bytes += s->length;
-  return bytes;
+  for (const segment* s = c.head(); s != nullptr && count != segments_per_send_max; s = s->next, ++count) {
+    front.region_follows = goes_by_reference(*s, reference_bytes_min);
+    if (front.region_follows) break;
+    front.bytes += s->length;
+  }
+  return front;
 }
 
 }  // namespace
@@ -55,6 +64,7 @@ stream_traffic& stream::traffic() {
   if (c.free_traffic != nullptr) {
     traffic_ = c.free_traffic;
     c.free_traffic = traffic_->next;
+    traffic_->progress_mark = 0;
   } else {
     traffic_ = new stream_traffic;
   }
@@ -67,12 +77,17 @@ void stream::release_traffic() {
   traffic_->queue.clear();
   traffic_->held.clear();
   traffic_->expecting = 0;
+  traffic_->target.reset();
+  traffic_->warm_file = -1;
   traffic_->next = c.free_traffic;
   c.free_traffic = std::exchange(traffic_, nullptr);
 }
 
+// Nothing is unsent and nothing held back: all there is to wait for is the peer.
+bool stream::at_rest() const { return traffic_ == nullptr || (unsent() == 0 && traffic_->held.empty()); }
+
 void stream::mark_dirty() {
-  if ((flags_ & flag_dirty) != 0) return;
+  if ((flags_ & (flag_dirty | flag_dead)) != 0) return;
   flags_ |= flag_dirty;
   home().state_->dirty.push_back(this);
 }
@@ -99,7 +114,7 @@ send_result stream::send(chain&& bytes) {
 // At the end of the turn: hands over what was held back, sends what is queued, or goes on with closing.
 void stream::flush() {
   clear(flag_dirty);
-  if ((flags_ & flag_dead) != 0) return;
+  if ((flags_ & (flag_dead | flag_connecting)) != 0) return;
   if (traffic_ != nullptr && (flags_ & flag_paused) == 0 && !traffic_->held.empty()) {
     chain bytes = std::move(traffic_->held);  // the callee may pause again, or end the stream
     deliver(std::move(bytes));
@@ -116,25 +131,26 @@ void stream::flush() {
     else if ((flags_ & (flag_closing | flag_lingering)) == flag_closing)
       return begin_linger();
   }
+  if (traffic_ != nullptr && at_rest() && traffic_->expecting == 0) release_traffic();
   arm();
 }
 
 void stream::start_send() {
   core_state& c = *home().state_;
   stream_traffic& t = *traffic_;
-  const std::uint64_t memory = sendable(t.queue);
-  if (memory == 0) return send_file();
-  const bool all = memory == t.queue.bytes();
+  const sendable front = front_of(t.queue, home().owner().options().page_reference_bytes_min);
+  if (front.region_follows && front.bytes <= inline_head_bytes_max) return send_regions(front.bytes);
+  const bool all = front.bytes == t.queue.bytes();
   if (all) {
     t.flight = std::move(t.queue);
   } else {
-    t.flight =
-        std::move(*t.queue.split(memory));  // at a segment's border: nothing is shared, so it cannot fail
+    t.flight = std::move(
+        *t.queue.split(front.bytes));  // at a segment's border: nothing is shared, so it cannot fail
   }
   t.flight.mark_in_flight(true);
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
-  if (!armed()) arm_timer();
+  look_within(home().owner().options().send_stall_ms);
   c.sends.add(1);
   c.io->send(fd_, token{operation::send, stream_table::slot_of(this), generation_}, t.flight, !all);
   if (faulty(fault::early_return)) {
@@ -157,6 +173,7 @@ void stream::on_send(std::int32_t result) {
   }
   const auto count = static_cast<std::uint64_t>(std::max(result, 0));
   home().state_->bytes_out.add(count);
+  home().state_->tiers.add(tier::copied, count);
   t.flight.consume(count);
   if (faulty(fault::lost_tail)) t.flight.clear();
   if (!t.flight.empty()) t.queue.prepend(std::move(t.flight));
@@ -175,34 +192,6 @@ void stream::sent() {
     mark_dirty();
   else if (traffic_->held.empty() && traffic_->expecting == 0)
     release_traffic();
-}
-
-// A file region goes out by sendfile, inline, as far as the socket takes it; then a poll waits for room.
-void stream::send_file() {
-  core_state& c = *home().state_;
-  chain& queue = traffic_->queue;
-  std::size_t left = file_bytes_per_turn;
-  std::int64_t result = 0;
-  while (left != 0 && !queue.empty() && queue.head()->kind == segment_kind::file) {
-    const segment* s = queue.head();
-    result = c.io->send_file(fd_, s->file->fd, s->offset, std::min<std::size_t>(s->length, left));
-    if (result <= 0) break;
-    c.bytes_out.add(static_cast<std::uint64_t>(result));
-    queue.consume(static_cast<std::uint64_t>(result));
-    left -= static_cast<std::size_t>(result);
-  }
-  c.sends.add(1);
-  if (result < 0 && result != -EAGAIN && result != -EINTR) return wind_down();
-  if (result == 0) {
-    // The file is shorter than was promised to the peer: only ending the connection tells it so.
-    log(log_level::warning, "a file shrank while it was sent; the connection is ended");
-    return abort();
-  }
-  if (result > 0) return sent();
-  flags_ |= flag_sending;
-  traffic_->progress_ms = home().now_ms();
-  if (!armed()) arm_timer();
-  c.io->poll_writable(fd_, token{operation::writable, stream_table::slot_of(this), generation_});
 }
 
 void stream::on_writable(std::int32_t result) {
@@ -227,21 +216,23 @@ bool stream::stalled() {
 
 // ---- receiving
 
-void stream::arm() {
+void stream::arm(bool may_be_large) {
   if ((flags_ & (flag_receiving | flag_polling | flag_paused | flag_ended | flag_dead | flag_starved)) != 0)
     return;
   core_state& c = *home().state_;
   flags_ |= flag_receiving;
+  active_ms_ = home().now_ms();
   // Of what is expected, what is held back has come already.
   const std::uint64_t missing =
       traffic_ == nullptr ? 0 : traffic_->expecting - std::min(traffic_->expecting, traffic_->held.bytes());
-  if (missing >= large_receive_bytes_min && (flags_ & flag_lingering) == 0) {
+  if (may_be_large && missing >= large_receive_bytes_min && (flags_ & flag_lingering) == 0) {
     flags_ |= flag_large;
     c.io->receive_large(fd_, token{operation::receive_large, stream_table::slot_of(this), generation_},
                         missing);
   } else {
     c.io->receive(fd_, token{operation::receive, stream_table::slot_of(this), generation_});
   }
+  if ((flags_ & flag_lingering) == 0) look_within(patience_ms());
 }
 
 void stream::stop_receive() {
@@ -254,8 +245,18 @@ void stream::stop_receive() {
     home().state_->io->cancel(token{what, stream_table::slot_of(this), generation_});
 }
 
+// The receive was just being worked on (or it has ended meanwhile: then its end has been told).
+void stream::on_cancel_missed() {
+  if (connecting() && (flags_ & flag_dead) != 0)
+    return home().state_->io->cancel(token{operation::connect, stream_table::slot_of(this), generation_});
+  if ((flags_ & flag_cancelling) == 0) return;
+  clear(flag_cancelling);
+  stop_receive();
+}
+
 void stream::on_receive(const completion& c) {
   core& k = home();
+  const bool was_large = (flags_ & flag_large) != 0;
   const bool was_cancelled = (flags_ & flag_cancelling) != 0;
   if (!c.more) clear(flag_receiving | flag_cancelling | flag_large);
   active_ms_ = k.now_ms();
@@ -265,8 +266,8 @@ void stream::on_receive(const completion& c) {
     deliver(chain{std::move(data), 0, static_cast<std::size_t>(c.result)});
   } else if (c.result == 0) {
     end_of_input();
-  } else if (c.result == -ENOBUFS && c.about.what() == operation::receive_large) {
-    if (traffic_ != nullptr) traffic_->expecting = 0;  // small blocks do as well
+  } else if (c.result == -ENOBUFS && was_large && (flags_ & flag_dead) == 0) {
+    return arm(false);  // small ones may do
   } else if (c.result == -ENOBUFS) {
     if ((flags_ & flag_starved) == 0) k.state_->starved.push_back(this);
     flags_ |= flag_starved;
@@ -277,8 +278,9 @@ void stream::on_receive(const completion& c) {
   if (c.more) return;
   // A cancelled receive was cancelled for a pause, for large blocks, or because it was quiet: then a poll
   // stands in.
-  const bool quiet =
-      was_cancelled && c.result < 0 && traffic_ == nullptr && (flags_ & (flag_paused | flag_lingering)) == 0;
+  const bool for_large = !was_large && traffic_ != nullptr && traffic_->expecting >= large_receive_bytes_min;
+  const bool quiet = was_cancelled && c.result < 0 && at_rest() && !for_large &&
+                     (flags_ & (flag_paused | flag_lingering | flag_ended)) == 0;
   if (quiet)
     wait_parked();
   else
@@ -328,8 +330,8 @@ void stream::resume() {
 void stream::expect(std::uint64_t bytes) {
   if (bytes < large_receive_bytes_min && traffic_ == nullptr) return;
   traffic().expecting = bytes;
-  if (bytes >= large_receive_bytes_min && (flags_ & (flag_receiving | flag_large)) == flag_receiving)
-    stop_receive();
+  const bool large = (flags_ & flag_large) != 0;
+  if ((flags_ & flag_receiving) != 0 && large != (bytes >= large_receive_bytes_min)) stop_receive();
 }
 
 // ---- parking and time
@@ -351,26 +353,44 @@ void stream::on_poll(std::int32_t) {
   arm_timer();
 }
 
-// One timer serves the protocol's deadline, the lingering close, and parking.
+// How long a receive may bring nothing before it is ended.
+std::uint32_t stream::patience_ms() const {
+  const std::uint32_t park_ms = home().owner().options().park_after_ms;
+  return (flags_ & flag_large) != 0 ? std::min(large_receive_ms, park_ms) : park_ms;
+}
+
+// One timer serves the protocol's deadline, the lingering close, stalled sends, and parking.
 void stream::arm_timer() {
   core& k = home();
   const std::uint32_t now_ms = k.now_ms();
   std::uint32_t delay_ms = timer_wheel::delay_ms_max;
   if ((flags_ & flag_deadline) != 0) delay_ms = passed(now_ms, deadline_ms_) ? 1 : deadline_ms_ - now_ms;
-  if ((flags_ & flag_receiving) != 0 && (flags_ & flag_lingering) == 0) {
+  if ((flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving) {
     const std::uint32_t quiet_ms = now_ms - active_ms_;
-    const std::uint32_t park_ms = k.owner().options().park_after_ms;
-    delay_ms = std::min(delay_ms, quiet_ms >= park_ms ? 1 : park_ms - quiet_ms);
+    const std::uint32_t limit_ms = patience_ms();
+    delay_ms = std::min(delay_ms, quiet_ms >= limit_ms ? 1 : limit_ms - quiet_ms);
   }
   if ((flags_ & flag_sending) != 0) delay_ms = std::min(delay_ms, k.owner().options().send_stall_ms);
   if (delay_ms != timer_wheel::delay_ms_max) k.timers().start(*this, delay_ms);
 }
 
-void stream::set_deadline(std::uint32_t delay_ms) {
+// The timer may go off too early, which costs a look; too late is what must not be.
+void stream::look_within(std::uint32_t delay_ms) {
   core& k = home();
-  deadline_ms_ = k.now_ms() + delay_ms;
+  if (!armed() || static_cast<std::int32_t>(due_ms() - k.now_ms() - delay_ms) > 0)
+    k.timers().start(*this, delay_ms);
+}
+
+void stream::set_deadline(std::uint32_t delay_ms) {
+  if ((flags_ & (flag_lingering | flag_dead)) == 0) start_deadline(delay_ms);
+}
+
+void stream::start_deadline(std::uint32_t delay_ms) {
+  delay_ms =
+      std::min(delay_ms, timer_wheel::delay_ms_max);  // beyond half the clock's circle it would lie behind us
+  deadline_ms_ = home().now_ms() + delay_ms;
   flags_ |= flag_deadline;
-  if (!armed() || static_cast<std::int32_t>(due_ms() - deadline_ms_) > 0) k.timers().start(*this, delay_ms);
+  look_within(delay_ms);
 }
 
 void stream::expire() {
@@ -378,20 +398,21 @@ void stream::expire() {
   if ((flags_ & flag_dead) != 0) return;
   if ((flags_ & flag_deadline) != 0 && passed(k.now_ms(), deadline_ms_)) {
     clear_deadline();
+    if (connecting()) return refuse(ETIMEDOUT);
     if ((flags_ & flag_lingering) != 0) return wind_down();
     if ((flags_ & flag_closing) != 0) return abort();  // it was finishing, and the peer takes nothing
     protocol_->expired(*this);
     if ((flags_ & flag_dead) != 0) return;
   }
   if ((flags_ & flag_sending) != 0 && stalled()) return abort();
-  const bool idle =
-      (flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving && traffic_ == nullptr;
-  if (idle && k.now_ms() - active_ms_ >= k.owner().options().park_after_ms) {
-    stop_receive();  // its terminal completion parks
-    if ((flags_ & flag_deadline) != 0) set_deadline(deadline_ms_ - k.now_ms());
-    return;
+  if (traffic_ != nullptr && at_rest() && traffic_->expecting == 0) release_traffic();
+  const bool waits = (flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving;
+  if (waits && k.now_ms() - active_ms_ >= patience_ms()) {
+    if (at_rest() || (flags_ & flag_large) != 0)
+      stop_receive();  // its terminal completion parks, or tells what a large block has got so far
+    else
+      active_ms_ = k.now_ms();  // it is busy with sending
   }
-  if (traffic_ != nullptr) active_ms_ = k.now_ms();
   arm_timer();
 }
 
@@ -409,6 +430,7 @@ void stream::start(int fd, protocol& p) {
 
 void stream::close() {
   if (closing()) return;
+  if (connecting() && unsent() == 0) return abort();
   flags_ |= flag_closing;
   clear(flag_paused);
   mark_dirty();
@@ -419,7 +441,7 @@ void stream::begin_linger() {
   home().state_->io->shut_down(fd_, false);
   release_traffic();
   if ((flags_ & flag_ended) != 0) return wind_down();
-  set_deadline(home().owner().options().linger_ms);
+  start_deadline(home().owner().options().linger_ms);
   arm();
 }
 
@@ -438,7 +460,8 @@ void stream::wind_down() {
     traffic_->queue.clear();
     traffic_->held.clear();
   }
-  if ((flags_ & (flag_receiving | flag_polling | flag_sending)) != 0) {
+  if (connecting()) c.io->cancel(token{operation::connect, stream_table::slot_of(this), generation_});
+  if ((flags_ & (flag_receiving | flag_polling | flag_sending | flag_connecting)) != 0) {
     // A shutdown ends whatever is under way, also what a cancel would miss because it is just being worked
     // on.
     c.io->shut_down(fd_, true);
@@ -449,7 +472,7 @@ void stream::wind_down() {
 
 // Closes the descriptor once the kernel has nothing of ours any more.
 void stream::try_finish() {
-  constexpr auto busy = flag_receiving | flag_polling | flag_sending | flag_closed_fd;
+  constexpr auto busy = flag_receiving | flag_polling | flag_sending | flag_connecting | flag_closed_fd;
   if ((flags_ & busy) != 0) return;
   flags_ |= flag_closed_fd;
   release_traffic();

@@ -73,7 +73,8 @@ TEST(closing, a_half_closed_stream_may_stay_and_send_later) {
 }
 
 TEST(closing, a_peer_that_keeps_sending_still_gets_the_whole_answer) {
-  // Without lingering the kernel would answer its bytes with a reset, which destroys what it has not read yet.
+  // Without lingering the kernel would answer its bytes with a reset, which destroys what it has not read
+  // yet.
   constexpr std::size_t bytes = 1_MiB;
   engine_host host({.received = [](stream& s, chain&&) {
     s.send(chain::copy_of(pattern(0, bytes)));
@@ -219,7 +220,8 @@ TEST(closing, resets_by_the_peer_at_any_moment) {
   host.stop();
 }
 
-// Every callback closes or aborts itself, others or all, at random; each stream's closed() comes once, nothing after.
+// Every callback closes or aborts itself, others or all, at random; each stream's closed() comes once,
+// nothing after.
 TEST(closing, callbacks_may_end_anything) {
   struct record {
     bool closed = false;
@@ -234,18 +236,33 @@ TEST(closing, callbacks_may_end_anything) {
     for (auto& [s, r] : live) all.push_back(s);
     stream& other = *all[random() % all.size()];
     switch (random() % 9) {
-      case 0: self.close(); break;
-      case 1: self.abort(); break;
-      case 2: other.close(); break;
-      case 3: other.abort(); break;
+      case 0:
+        self.close();
+        break;
+      case 1:
+        self.abort();
+        break;
+      case 2:
+        other.close();
+        break;
+      case 3:
+        other.abort();
+        break;
       case 4:
         if (random() % 10 == 0)
           for (stream* s : all) s->abort();
         break;
-      case 5: other.send(chain::copy_of(pattern(0, 5000))); break;
-      case 6: other.pause(); break;
-      case 7: other.resume(); break;
-      default: other.set_deadline(static_cast<std::uint32_t>(random() % 20));
+      case 5:
+        other.send(chain::copy_of(pattern(0, 5000)));
+        break;
+      case 6:
+        other.pause();
+        break;
+      case 7:
+        other.resume();
+        break;
+      default:
+        other.set_deadline(static_cast<std::uint32_t>(random() % 20));
     }
   };
   engine_options o;
@@ -409,6 +426,32 @@ TEST(deadline, holds_for_a_parked_stream) {
   EXPECT_EQ(expired, 1);
   EXPECT_TRUE(eventually([&] { return host.statistics().parked == 0; }));
   host.stop();
+}
+
+TEST(deadline, and_options_may_be_as_long_as_for_ever) {
+  engine_options o;
+  o.drain_ms = o.send_stall_ms = o.park_after_ms = 0xffffffff;
+  std::atomic<int> expired{0};
+  engine_host host({.opened = [](stream& s) { s.set_deadline(0xffffffff); },
+                    .received =
+                        [](stream& s, chain&& bytes) {
+                          s.send(std::move(bytes));
+                          s.home().owner().stop();
+                        },
+                    .expired = [&](stream&) { ++expired; },
+                    .drain = [](stream&) {}},
+                   o);
+  host.start();
+  client c(host.at());
+  sleep_ms(20);
+  c.send("x");
+  EXPECT_EQ(c.receive(1), "x");
+  sleep_ms(50);
+  EXPECT_EQ(expired, 0);
+  EXPECT_FALSE(c.readable(0)) << "draining has no end, so the stream goes on";
+  c.finish();
+  EXPECT_EQ(c.receive_all(), "");
+  host.wait();
 }
 
 // ---- a peer that takes nothing

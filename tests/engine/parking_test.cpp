@@ -59,7 +59,8 @@ TEST(parking, a_parked_stream_notices_the_end_and_the_reset) {
 TEST(parking, a_parked_stream_can_send_and_close_and_be_paused) {
   handle h;
   std::atomic<int> got{0};
-  engine_host host({.opened = [&](stream& s) { h = s.id(); }, .received = [&](stream&, chain&& c) { got += static_cast<int>(c.bytes()); }},
+  engine_host host({.opened = [&](stream& s) { h = s.id(); },
+                    .received = [&](stream&, chain&& c) { got += static_cast<int>(c.bytes()); }},
                    parking_after(20));
   host.start();
   client c(host.at());
@@ -75,7 +76,8 @@ TEST(parking, a_parked_stream_can_send_and_close_and_be_paused) {
   EXPECT_EQ(got, 0);
   host.on_core([&] { host.net().at(0).find(h)->resume(); });
   EXPECT_TRUE(eventually([&] { return got == 5; }));
-  ASSERT_TRUE(eventually([&] { return host.statistics().parked == 1; })) << "after a pause it is parked again";
+  ASSERT_TRUE(eventually([&] { return host.statistics().parked == 1; }))
+      << "after a pause it is parked again";
   host.on_core([&] { host.net().at(0).find(h)->close(); });
   EXPECT_EQ(c.receive_all(), "");
   host.stop();
@@ -105,7 +107,8 @@ TEST(parking, comes_back_after_pauses_and_hints) {
   host.on_core([&] { host.net().at(0).find(h)->expect(1_MiB); });
   c.send("x");
   ASSERT_TRUE(eventually([&] { return got == 11; })) << "bytes of a body are told though it does not go on";
-  EXPECT_TRUE(eventually([&] { return host.statistics().parked == 1; }, 1000)) << "with a hint that nothing follows";
+  EXPECT_TRUE(eventually([&] { return host.statistics().parked == 1; }, 1000))
+      << "with a hint that nothing follows";
   EXPECT_EQ(host.rented(), 0u);
   const std::uint64_t turns = host.statistics().turns;
   sleep_ms(300);

@@ -136,8 +136,13 @@ void sessions::explain(exchange& x, const std::exception_ptr& what) {
   x.answer(why.status, why.reason);
 }
 
+bool sessions::wants_close(const exchange& x) const {
+  return !x.head.keep_alive || x.close_after || x.cut || core_.draining();
+}
+
+// With what the handler left unread in view.
 bool sessions::must_close(const exchange& x) const {
-  if (!x.head.keep_alive || x.close_after || x.cut || core_.draining()) return true;
+  if (wants_close(x)) return true;
   if (x.piecewise && x.framing == framing::close) return true;
   if (x.conn == nullptr || !x.body_left()) return false;
   return x.broken || x.continue_owed || (!x.head.chunked && x.decoder.left() > service_.options.discard_max);
@@ -192,7 +197,7 @@ void sessions::write_answer(batch& b, exchange& x, bool more_follows) {
 void sessions::begin_pieces(exchange& x, chain& out) {
   x.piecewise = true;
   if (x.status == 0) x.status = 200;
-  x.close_after = must_close(x);
+  x.close_after = wants_close(x);
   response_head h = head_of(x);
   if (h.framing != framing::none)
     h.framing = x.has_length ? framing::length : x.head.minor == 0 ? framing::close : framing::chunks;

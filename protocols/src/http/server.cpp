@@ -4,6 +4,7 @@
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/endpoint.hpp>
 #include <catenet/engine/engine.hpp>
+#include <catenet/ws/hub.hpp>
 
 #include <memory>
 #include <stdexcept>
@@ -14,12 +15,13 @@ namespace catenet::http {
 
 struct server::state {
   engine& net;
+  ws::hub topics;  // before the routes, whose connections it serves
   service what;
   std::vector<std::unique_ptr<session_counters>> counters;  // one a core
   std::vector<std::shared_ptr<void>> kept;
 };
 
-server::server(engine& net, server_options options) : state_(new state{net, {std::move(options), {}}, {}, {}}) {
+server::server(engine& net, server_options options) : state_(new state{net, ws::hub{net}, {std::move(options), {}}, {}, {}}) {
   server_options& o = state_->what.options;
   o.limits = o.limits.checked();
   if (!o.server_name.empty() && !valid_field("Server", o.server_name))
@@ -65,6 +67,7 @@ server& server::listen(std::string_view where) {
 }
 
 engine& server::net() const { return state_->net; }
+ws::hub& server::topics() const { return state_->topics; }
 
 server_statistics server::statistics() const {
   server_statistics sum;

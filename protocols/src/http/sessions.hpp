@@ -89,6 +89,7 @@ class sessions final : public protocol {
   void begin_pieces(exchange& x, chain& out);
   void end_pieces(batch& b, exchange& x);
   [[nodiscard]] response_head head_of(exchange& x);
+  [[nodiscard]] bool wants_close(const exchange& x) const;
   [[nodiscard]] bool must_close(const exchange& x) const;
   send_result flush(batch& b);
   std::string_view date();

@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <new>
 #include <optional>
 #include <span>
 
@@ -15,7 +14,8 @@ namespace catenet::ws {
 namespace {
 
 // What Z_SYNC_FLUSH ends with, and what is cut off on the wire (RFC 7692 §7.2.1).
-constexpr std::array<std::byte, 4> tail = {std::byte{0x00}, std::byte{0x00}, std::byte{0xff}, std::byte{0xff}};
+constexpr std::array<std::byte, 4> tail = {std::byte{0x00}, std::byte{0x00}, std::byte{0xff},
+                                           std::byte{0xff}};
 constexpr int memory_level = 8;
 
 void* allocate(void*, uInt items, uInt size) { return mi_mallocn(items, size); }
@@ -49,7 +49,8 @@ reservation room_behind(chain& out, std::size_t in_bytes) {
 
 struct inflater::stream_state {
   z_stream z = fresh_stream();
-  bool ready = inflateInit2(&z, -window_bits_max) == Z_OK;  // the widest window reads what any was written with
+  bool ready =
+      inflateInit2(&z, -window_bits_max) == Z_OK;  // the widest window reads what any was written with
   ~stream_state() {
     if (ready) inflateEnd(&z);
   }
@@ -57,12 +58,35 @@ struct inflater::stream_state {
 
 inflater::inflater() : state_(std::make_unique<stream_state>()) {}
 inflater::~inflater() = default;
+
 void inflater::reset() {
-  if (state_->ready) inflateReset(&state_->z);
+  window_.clear();
+  if (state_ && state_->ready) inflateReset(&state_->z);
+}
+
+void inflater::park() {
+  if (!state_ || !state_->ready) return;
+  std::array<std::byte, std::size_t{1} << window_bits_max> window;
+  uInt size = 0;
+  inflateGetDictionary(&state_->z, reinterpret_cast<Bytef*>(window.data()), &size);
+  window_ = chain::copy_of(std::span{window}.first(size));
+  if (window_.bytes() == size) state_.reset();  // else the slab is full, and it stays awake
+}
+
+bool inflater::wake() {
+  if (state_) return state_->ready;
+  state_ = std::make_unique<stream_state>();
+  if (!state_->ready) return false;
+  std::array<std::byte, std::size_t{1} << window_bits_max> window;
+  const std::size_t size = window_.copy_to(window);
+  if (size == 0) return true;
+  window_.clear();
+  return inflateSetDictionary(&state_->z, reinterpret_cast<const Bytef*>(window.data()),
+                              static_cast<uInt>(size)) == Z_OK;
 }
 
 inflater::result inflater::feed(const chain& in, bool last, std::uint64_t bytes_max, chain& out) {
-  if (!state_->ready) return result::no_memory;
+  if (!wake()) return result::no_memory;
   std::uint64_t left = bytes_max;
   for (const std::span<const std::byte> piece : in)
     if (const result r = run(piece, left, out); r != result::good) return r;
@@ -95,18 +119,19 @@ inflater::result inflater::run(std::span<const std::byte> in, std::uint64_t& lef
 
 // After a final block others may follow (RFC 7692 §7.2.3.4), which may refer to what came before.
 bool inflater::go_on() {
-  const std::unique_ptr<Bytef[]> window(new (std::nothrow) Bytef[std::size_t{1} << window_bits_max]);
+  std::array<std::byte, std::size_t{1} << window_bits_max> window;
+  auto* const at = reinterpret_cast<Bytef*>(window.data());
   uInt size = 0;
-  return window && inflateGetDictionary(&state_->z, window.get(), &size) == Z_OK && inflateReset(&state_->z) == Z_OK &&
-         inflateSetDictionary(&state_->z, window.get(), size) == Z_OK;
+  return inflateGetDictionary(&state_->z, at, &size) == Z_OK && inflateReset(&state_->z) == Z_OK &&
+         inflateSetDictionary(&state_->z, at, size) == Z_OK;
 }
 
 // ---- deflating
 
 struct deflater::stream_state {
   stream_state(std::uint8_t window_bits, std::uint8_t level)
-      : ready(deflateInit2(&z, level, Z_DEFLATED, -static_cast<int>(window_bits), memory_level, Z_DEFAULT_STRATEGY) ==
-              Z_OK) {}
+      : ready(deflateInit2(&z, level, Z_DEFLATED, -static_cast<int>(window_bits), memory_level,
+                           Z_DEFAULT_STRATEGY) == Z_OK) {}
   ~stream_state() {
     if (ready) deflateEnd(&z);
   }

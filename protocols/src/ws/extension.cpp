@@ -97,8 +97,9 @@ class reader {
 
 constexpr std::string_view deflate_name = "permessage-deflate";
 enum : std::size_t { server_no_takeover, client_no_takeover, server_bits, client_bits, names };
-constexpr std::string_view parameter_names[names] = {"server_no_context_takeover", "client_no_context_takeover",
-                                                     "server_max_window_bits", "client_max_window_bits"};
+constexpr std::string_view parameter_names[names] = {"server_no_context_takeover",
+                                                     "client_no_context_takeover", "server_max_window_bits",
+                                                     "client_max_window_bits"};
 
 // 8..15 without a leading zero (RFC 7692 §7.1.2), else 0.
 unsigned bits_of(const std::string& text) {
@@ -134,7 +135,8 @@ bool read_parameters(const extension& e, given& into) {
 
 }  // namespace
 
-bool negotiate(std::span<const std::string_view> offers, const deflate_options& options, deflate_agreement& into) {
+bool negotiate(std::span<const std::string_view> offers, const deflate_options& options,
+               deflate_agreement& into) {
   into = {};
   std::vector<extension> offered;
   for (const std::string_view value : offers)
@@ -150,12 +152,14 @@ bool negotiate(std::span<const std::string_view> offers, const deflate_options& 
     into.client_context_takeover = options.client_context_takeover && !g.has[client_no_takeover];
     into.server_window_bits = options.server_window_bits;
     if (g.has[server_bits])
-      into.server_window_bits = static_cast<std::uint8_t>(std::min<unsigned>(into.server_window_bits, g.bits[server_bits]));
+      into.server_window_bits =
+          static_cast<std::uint8_t>(std::min<unsigned>(into.server_window_bits, g.bits[server_bits]));
     into.say_server_bits_ = g.has[server_bits] || into.server_window_bits != window_bits_max;
     // Not to be sent back unless it was offered (RFC 7692 §7.1.2.2).
     if (g.has[client_bits]) {
       const unsigned theirs = g.bits[client_bits] == 0 ? window_bits_max : g.bits[client_bits];
-      into.client_window_bits = static_cast<std::uint8_t>(std::min<unsigned>(options.client_window_bits, theirs));
+      into.client_window_bits =
+          static_cast<std::uint8_t>(std::min<unsigned>(options.client_window_bits, theirs));
       into.say_client_bits_ = into.client_window_bits != window_bits_max;
     }
     return true;
@@ -188,7 +192,8 @@ bool accept_answer(std::string_view answer, const deflate_options& options, defl
   if (!reader{answer}.read(answered)) return false;
   if (answered.empty()) return true;
   given g;
-  if (!options.enabled || answered.size() != 1 || answered[0].name != deflate_name || !read_parameters(answered[0], g))
+  if (!options.enabled || answered.size() != 1 || answered[0].name != deflate_name ||
+      !read_parameters(answered[0], g))
     return false;
   // What we asked of the server it has to grant, and a window for us needs its bits (RFC 7692 §7.1).
   if (!options.server_context_takeover && !g.has[server_no_takeover]) return false;

@@ -21,8 +21,9 @@ namespace catenet {
 class endpoint;
 class engine;
 namespace ws {
+class hub;
 struct options;
-}
+}  // namespace ws
 }  // namespace catenet
 
 namespace catenet::http {
@@ -53,6 +54,8 @@ class server {
   server& on(http::method method, std::string_view pattern, handler h, route_options options = {});
   /// A WebSocket endpoint (catenet/ws/server.hpp).
   server& websocket(std::string_view pattern, ws::options options);
+  /// What the WebSocket connections of this server subscribe to, and what they count (catenet/ws/hub.hpp).
+  [[nodiscard]] ws::hub& topics() const;
 
   /// Binds and listens now; see endpoint for what may stand here. Throws std::runtime_error with the error's text.
   server& listen(std::string_view where);

@@ -12,7 +12,8 @@
 
 namespace catenet::ws {
 
-/// Decompresses. Used on one thread; some 10 KiB, and 32 KiB more once something was long enough to need a window.
+/// Decompresses. Used on one thread; some 10 KiB, and 32 KiB more once something was long enough to need a
+/// window.
 class inflater {
  public:
   inflater();
@@ -21,17 +22,21 @@ class inflater {
   inflater& operator=(const inflater&) = delete;
 
   enum class result : std::uint8_t { good, broken, too_big, no_memory };
-  /// The next bytes of a compressed message; `last`: they are its end. What they become is put behind `out`, of which no
-  /// more than `bytes_max` is made.
+  /// The next bytes of a compressed message; `last`: they are its end. What they become is put behind `out`,
+  /// of which no more than `bytes_max` is made.
   result feed(const chain& in, bool last, std::uint64_t bytes_max, chain& out);
   /// Forgets the messages before: at the end of each one without context take-over.
   void reset();
+  /// Between two messages: keeps of the messages before only the bytes that later ones may refer to.
+  void park();
 
  private:
+  bool wake();
   result run(std::span<const std::byte> in, std::uint64_t& left, chain& out);
   bool go_on();
   struct stream_state;
-  std::unique_ptr<stream_state> state_;
+  std::unique_ptr<stream_state> state_;  // null while parked
+  chain window_;                         // while parked
 };
 
 /// Compresses. Some 260 KiB with the widest window.
@@ -55,8 +60,8 @@ class deflater {
   std::uint8_t level_;
 };
 
-/// A core's compressors that are not in use: few, because each is in use only while one message is worked on (or, with
-/// context take-over, while a connection is busy).
+/// A core's compressors that are not in use: few, because each is in use only while one message is worked on
+/// (or, with context take-over, while a connection is busy).
 class deflate_shelf {
  public:
   [[nodiscard]] std::unique_ptr<inflater> take_inflater();

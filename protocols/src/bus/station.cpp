@@ -1,0 +1,182 @@
+// Bells, alarms and sleeping.
+#include <catenet/bus/station.hpp>
+#include <catenet/engine/core.hpp>
+
+#include "bus/station_state.hpp"
+
+#include <linux/futex.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cassert>
+#include <ctime>
+
+namespace catenet::bus {
+
+namespace {
+
+thread_local constinit station* current_station = nullptr;
+
+constexpr std::chrono::nanoseconds spin{20'000};  // an alarm that is nearer than this is awaited awake
+
+long futex(std::atomic<std::uint32_t>& word, int what, std::uint32_t value, const timespec* most) {
+  return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), what, value, most, nullptr, 0);
+}
+
+}  // namespace
+
+void bell::ring() {
+  if (rung_.exchange(true, std::memory_order_acq_rel)) return;
+  self_ = shared_from_this();
+  const std::shared_ptr<detail::station_state> at = at_;  // the bell may be answered and end at once
+  at->lay_down(this);
+}
+
+void detail::station_state::wake() {
+  if (on != nullptr) {
+    if (turn_asked.exchange(true, std::memory_order_seq_cst)) return;
+    on->post([self = shared_from_this()] {
+      self->turn_asked.exchange(false, std::memory_order_seq_cst);
+      if (self->owner != nullptr) self->owner->turn();
+    });
+    return;
+  }
+  if (asleep.load(std::memory_order_seq_cst) != 0 && asleep.exchange(0, std::memory_order_seq_cst) != 0)
+    futex(asleep, FUTEX_WAKE_PRIVATE, 1, nullptr);
+}
+
+// ---- alarms
+
+void alarm::set(clock::time_point due) {
+  due_ = due;
+  if (!armed_) at_.alarms_.push_back(this);
+  armed_ = true;
+  if (at_.is_core()) at_.set_core_timer();
+}
+
+void alarm::stop() {
+  if (!armed_) return;
+  armed_ = false;
+  std::erase(at_.alarms_, this);
+}
+
+struct station::core_timer final : timer {
+  explicit core_timer(station& of) : self(of) {}
+  void expire() override { self.turn(); }
+  station& self;
+};
+
+void station::set_core_timer() {
+  const auto left = next_due() - alarm::clock::now();
+  const auto ms =
+      std::chrono::ceil<std::chrono::milliseconds>(std::max(left, decltype(left)::zero())).count();
+  state_->on->timers().start(*timer_, static_cast<std::uint32_t>(std::min<std::int64_t>(ms, 1 << 29)));
+}
+
+alarm::clock::time_point station::next_due() const {
+  auto due = alarm::clock::time_point::max();
+  for (const alarm* a : alarms_) due = std::min(due, a->due_);
+  return due;
+}
+
+// An alarm may set, stop and end others.
+bool station::run_due() {
+  if (alarms_.empty()) return false;
+  bool any = false;
+  const auto now = alarm::clock::now();
+  for (;;) {
+    const auto found =
+        std::find_if(alarms_.begin(), alarms_.end(), [&](const alarm* a) { return a->due_ <= now; });
+    if (found == alarms_.end()) break;
+    alarm* due = *found;
+    due->stop();
+    due->run_();
+    any = true;
+  }
+  if (is_core() && !alarms_.empty()) set_core_timer();
+  return any;
+}
+
+// ---- the station
+
+void station::begin() {
+  assert(pool::current() != nullptr && "a station is made on a thread that has a pool");
+  state_->owner = this;
+  previous_ = std::exchange(current_station, this);
+}
+
+station::station() : state_(std::make_shared<detail::station_state>()) {
+  begin();
+  prctl(PR_SET_TIMERSLACK, 1);
+}
+
+station::station(core& on) : state_(std::make_shared<detail::station_state>()) {
+  state_->on = &on;
+  timer_ = std::make_unique<core_timer>(*this);
+  begin();
+}
+
+station::~station() {
+  state_->owner = nullptr;
+  state_->close();
+  current_station = previous_;
+}
+
+station* station::current() { return current_station; }
+
+std::shared_ptr<bell> station::make_bell() { return std::make_shared<bell>(state_); }
+
+void station::ask_turn() { state_->wake(); }
+
+bool station::answer_all() {
+  if (state_->inbox.load(std::memory_order_relaxed) == nullptr) return false;
+  bell* stack = state_->inbox.exchange(nullptr, std::memory_order_seq_cst);
+  bell* queue = nullptr;  // in the order in which they rang
+  while (stack != nullptr) {
+    bell* below = std::exchange(stack->below_, queue);
+    queue = stack;
+    stack = below;
+  }
+  while (queue != nullptr) {
+    const std::shared_ptr<bell> b = std::move(queue->self_);
+    queue = b->below_;
+    b->rung_.exchange(false, std::memory_order_acq_rel);  // from here on it may ring again
+    if (b->answer) b->answer();
+  }
+  return true;
+}
+
+bool station::turn() {
+  bool any = answer_all();
+  any |= run_due();
+  while (!ends_.empty()) {
+    turn_end& next = ends_.front();
+    ends_.pop_front();
+    next.at_turn_end();
+    any = true;
+  }
+  pool::current()->turn();
+  return any;
+}
+
+bool station::wait(std::chrono::nanoseconds most) {
+  assert(!is_core() && "a core sleeps in its own loop");
+  if (turn()) return true;
+  const auto now = alarm::clock::now();
+  const auto until_alarm =
+      alarms_.empty() ? most : std::max(next_due() - now - spin, std::chrono::nanoseconds{0});
+  const auto length = std::min(most, std::chrono::duration_cast<std::chrono::nanoseconds>(until_alarm));
+  if (length.count() > 0) {
+    // Who rings after this store wakes us; who rang before it is seen by the look into the inbox.
+    state_->asleep.store(1, std::memory_order_seq_cst);
+    const timespec relative{length.count() / 1'000'000'000, length.count() % 1'000'000'000};
+    if (state_->inbox.load(std::memory_order_seq_cst) == nullptr)
+      futex(state_->asleep, FUTEX_WAIT_PRIVATE, 1, &relative);
+    state_->asleep.store(0, std::memory_order_relaxed);
+  }
+  return turn();
+}
+
+}  // namespace catenet::bus
