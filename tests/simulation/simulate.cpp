@@ -46,7 +46,7 @@ constexpr known_fault known_faults[] = {
     {fault::double_completion, "double_completion", 100},
     {fault::forgotten_cancel, "forgotten_cancel", 1},
     {fault::stale_handle, "stale_handle", 1},
-    {fault::lost_wakeup, "lost_wakeup", 50},
+    {fault::lost_wakeup, "lost_wakeup", 10},
     {fault::lost_tail, "lost_tail", 1},
 };
 
