@@ -2,6 +2,7 @@
 // to come.
 #pragma once
 
+#include <catenet/engine/callback.hpp>
 #include <catenet/engine/simulation.hpp>
 #include <catenet/slab/chain.hpp>
 
@@ -37,6 +38,7 @@ struct sent_piece {
 };
 
 struct link {
+  std::uint32_t index = 0;
   simulated_peer* peer = nullptr;
   endpoint to;
   wire in;   // to the server; `arrived` is in the server's socket
@@ -45,6 +47,7 @@ struct link {
   std::uint64_t stalled_until_us = 0;
   bool peer_gone = false;  // it was told the end, or ended the connection: no more calls
   bool open = false;       // the peer was told that it is connected
+  bool refused = false;    // made by the engine, and nobody answers there
 
   // The server's end.
   int fd = -1;
@@ -52,7 +55,6 @@ struct link {
   std::uint32_t slot = 0;   // of its tokens, with the first operation
   std::uint32_t generation = 0;
   bool server_closed = false;
-  bool reset_at_close = false;
   bool reset_arrived = false;
   bool reading_ended = false;  // shut down by the server
   bool queued = false;         // in the back end's list of what to look at
@@ -80,9 +82,16 @@ struct simulated_listener {
   bool cancelled = false;
 };
 
+/// Where the engine may connect to.
+struct simulated_answerer {
+  endpoint where;
+  callback<simulated_peer*()> answer;
+};
+
 enum class event_kind : std::uint8_t {
   turn,
   connect,
+  call,
   arrive,
   depart,
   reset_server,
@@ -108,7 +117,7 @@ struct simulated_network {
     std::uint32_t index = 0;
   };
 
-  explicit simulated_network(const simulation_options& o);
+  simulated_network(const simulation_options& o, simulation& of);
 
   void schedule(event_kind kind, std::uint32_t what, std::uint64_t delay_us, std::uint64_t stamp = 0);
   std::uint64_t latency() { return random.between(1, options.latency_us_max); }
@@ -123,6 +132,8 @@ struct simulated_network {
 
   // What happens to connections.
   void connect(std::uint32_t index);
+  std::uint32_t open_link(const endpoint& to);
+  void call(std::uint32_t index);
   void arrive(std::uint32_t index);
   void depart(std::uint32_t index);
   void reset_server(std::uint32_t index);
@@ -132,6 +143,7 @@ struct simulated_network {
   void close_server(link& l);
   std::uint32_t index_of(const link& l) const;
 
+  simulation& home;
   simulation_options options;
   seeded_random random;
   std::uint64_t now_us = 0;
@@ -140,6 +152,7 @@ struct simulated_network {
   std::vector<event> events;  // a heap
   std::deque<link> links;
   std::deque<simulated_listener> listeners;
+  std::deque<simulated_answerer> answerers;
   std::vector<descriptor> descriptors;
   std::vector<int> free_descriptors;
   std::uint32_t open_count = 0;

@@ -86,6 +86,17 @@ link* simulated::begin_reading(int fd, token t) {
   return l;
 }
 
+int simulated::open_socket(const endpoint& to) {
+  if (net_.open_count >= net_.options.descriptors_max) return -EMFILE;
+  link& l = net_.links[net_.open_link(to)];
+  l.at = this;
+  return l.fd;
+}
+
+void simulated::connect(int fd, token t, const endpoint&) {
+  if (const link* l = begin_writing(fd, t)) net_.schedule(event_kind::call, l->index, net_.latency());
+}
+
 void simulated::receive(int fd, token t) { begin_reading(fd, t); }
 void simulated::poll_readable(int fd, token t) { begin_reading(fd, t); }
 
@@ -151,14 +162,17 @@ void simulated::shut_down(int fd, bool both) {
   if (l == nullptr) return;
   if (!l->out.fin) {
     l->out.fin = true;
-    if (!l->reset_at_close) net_.move_out(*l);
+    if (!l->reset_arrived) net_.move_out(*l);
   }
   if (both) l->reading_ended = true;
   look_at(*l);
 }
 
 void simulated::reset(int fd) {
-  if (link* l = net_.link_of(fd)) l->reset_at_close = true;
+  link* l = net_.link_of(fd);
+  if (l == nullptr || std::exchange(l->reset_arrived, true)) return;
+  net_.schedule(event_kind::reset_peer, net_.index_of(*l), net_.latency());
+  look_at(*l);
 }
 
 std::uint64_t simulated::progress_mark(int fd) {
@@ -353,8 +367,11 @@ std::size_t simulated::room(const link& l) const {
 void simulated::serve_writer(link& l) {
   seeded_random& random = net_.random;
   const auto sent = static_cast<std::int32_t>(l.sent);
+  if (l.writer.what() == operation::connect && (l.open || l.refused))
+    return end_writer(l, l.refused ? -ECONNREFUSED : 0);
   if (l.reset_arrived || l.out.fin)
     return end_writer(l, sent != 0 ? sent : random.chance(500) ? -ECONNRESET : -EPIPE);
+  if (l.writer.what() == operation::connect) return;
   std::size_t n = room(l);
   if (l.writer.what() == operation::writable) {
     if (n != 0) end_writer(l, 1);

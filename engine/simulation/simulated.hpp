@@ -16,6 +16,7 @@ class simulated final : public backend {
   [[nodiscard]] std::string_view name() const override { return "simulated"; }
   error start() override;
   void accept(int listener, token t) override;
+  void connect(int fd, token t, const endpoint& to) override;
   void receive(int fd, token t) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
   void poll_readable(int fd, token t) override;
@@ -26,6 +27,7 @@ class simulated final : public backend {
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
   void wake_peer(backend& other, int wake_fd) override;
 
+  int open_socket(const endpoint& to) override;
   void shut_down(int fd, bool both) override;
   void reset(int fd) override;
   std::uint64_t progress_mark(int fd) override;

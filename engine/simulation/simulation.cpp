@@ -39,7 +39,7 @@ std::uint64_t seeded_random::next() {
 }
 
 struct simulation::state {
-  explicit state(const simulation_options& o) : net(o) {}
+  state(const simulation_options& o, simulation& home) : net(o, home) {}
   simulated_network net;
   engine* of = nullptr;
   std::vector<simulated*> backends;  // by core, while it runs
@@ -48,7 +48,7 @@ struct simulation::state {
   std::uint64_t turns = 0;
 };
 
-simulation::simulation(simulation_options options) : state_(std::make_unique<state>(options)) {}
+simulation::simulation(simulation_options options) : state_(std::make_unique<state>(options, *this)) {}
 simulation::~simulation() = default;
 
 std::uint64_t simulation::now_us() const { return state_->net.now_us; }
@@ -81,6 +81,10 @@ error simulation::listen(endpoint& where, unsigned count, std::vector<int>& into
 
 void simulation::wake(unsigned core) {
   if (core < state_->net.next_turn_us.size()) state_->net.arrange(core, 0);
+}
+
+void simulation::answer(const endpoint& at, callback<simulated_peer*()> make) {
+  state_->net.answerers.push_back({at, std::move(make)});
 }
 
 // ---- cores
@@ -166,6 +170,9 @@ bool simulation::step() {
       net.next_turn_us[e.what] = never;
       turn(e.what);
       break;
+    case event_kind::call:
+      net.call(e.what);
+      break;
     case event_kind::connect:
       net.connect(e.what);
       break;
@@ -202,6 +209,7 @@ void simulation::connect(simulated_peer& peer, const endpoint& to, std::uint64_t
   peer.home_ = this;
   peer.link_ = static_cast<std::uint32_t>(net.links.size());
   link& l = net.links.emplace_back();
+  l.index = peer.link_;
   l.peer = &peer;
   l.to = to;
   net.schedule(event_kind::connect, peer.link_, delay_us);
@@ -218,7 +226,8 @@ void simulation::starve(std::size_t left, std::uint64_t us) {
   std::vector<block*> spared;
   for (std::size_t bytes = 0; bytes < left; bytes += 4_KiB)
     if (block* b = s.hog->rent(small)) spared.push_back(b);
-  for (std::size_t c = classes.count(); c-- != 0;)
+  // What is carved stays of its class, so the class that everybody needs comes first.
+  for (std::size_t c = small; c != classes.count(); ++c)
     while (block* b = s.hog->rent(static_cast<size_class>(c))) s.hogged.push_back(b);
   for (block* b : spared) lease{b}.reset();
   s.hog->spill_all();
@@ -284,7 +293,7 @@ void simulated_peer::abort() {
 
 void simulated_peer::stall(std::uint64_t us) {
   simulated_network& net = home_->state_->net;
-  net.links[link_].stalled_until_us = net.now_us + us;
+  net.links[link_].stalled_until_us = us == 0 ? never : net.now_us + us;
 }
 
 void simulated_peer::after(std::uint64_t us) {

@@ -124,6 +124,19 @@ void epoll::list(entry& e) {
   ready_.push_back(static_cast<std::uint32_t>(&e - entries_.data()));
 }
 
+// First asked, then registered: a socket that nobody has asked to connect looks as if it had hung up.
+void epoll::connect(int fd, token t, const endpoint& to) {
+  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
+  const int result = ::connect(fd, to.address(), to.length()) == 0 ? 0 : -errno;
+  counters_.enters.add(1);
+  entry* e = enter(fd, t);
+  if (e == nullptr) return;
+  if (result == -EINPROGRESS || result == -EINTR)
+    work_of(*e).writer = t;
+  else
+    tell(t, result);
+}
+
 void epoll::receive(int fd, token t) {
   entry* e = enter(fd, t);
   if (e == nullptr) return;
@@ -258,6 +271,8 @@ void epoll::on_event(const epoll_event& event) {
     return;
   if (e.work->writer.what() == operation::writable)
     finish_writer(e, 1);
+  else if (e.work->writer.what() == operation::connect)
+    look_at_connect(e);
   else
     write(e);
 }
@@ -270,7 +285,9 @@ void epoll::serve_ready() {
     entry& e = entries_[slot];
     e.listed = 0;
     if (e.readable == 0 || none(e.reader)) continue;  // asked for no longer
-    if (e.reader.what() == operation::poll)
+    if (e.reader.what() == operation::watch)
+      e.readable = 0;  // nobody reads it: the next event is a new edge
+    if (e.reader.what() == operation::poll || e.reader.what() == operation::watch)
       finish_reader(e, 1);
     else if (e.reader.what() == operation::receive_large)
       read_large(e);
@@ -381,7 +398,18 @@ void epoll::end_large(entry& e, std::int32_t result) {
   release(e);
 }
 
-// ---- sending
+// ---- connecting and sending
+
+// There is news of a connection under way: it stands, it failed, or the event came too early.
+void epoll::look_at_connect(entry& e) {
+  int code = 0;
+  socklen_t length = sizeof code;
+  getsockopt(e.fd, SOL_SOCKET, SO_ERROR, &code, &length);
+  sockaddr_storage peer{};
+  length = sizeof peer;
+  if (code == 0 && getpeername(e.fd, reinterpret_cast<sockaddr*>(&peer), &length) != 0) return;
+  finish_writer(e, -code);
+}
 
 // Sends on until all is sent, the socket is full, or it fails.
 void epoll::write(entry& e) {

@@ -24,6 +24,7 @@ class epoll final : public backend {
   [[nodiscard]] std::string_view name() const override { return "epoll"; }
   error start() override;
   void accept(int listener, token t) override;
+  void connect(int fd, token t, const endpoint& to) override;
   void receive(int fd, token t) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
   void poll_readable(int fd, token t) override;
@@ -37,7 +38,7 @@ class epoll final : public backend {
  private:
   // What only a descriptor at work needs; from a free list, so the entry of a quiet one stays small.
   struct busy {
-    token writer;                 // the send or poll for writing under way; 0 = none
+    token writer;                 // the send, poll for writing or connect under way; 0 = none
     const segment* at = nullptr;  // the send's position
     std::uint64_t sent = 0;
     std::uint32_t offset = 0;  // in `at`
@@ -80,6 +81,7 @@ class epoll final : public backend {
   bool read_once(entry& e, std::size_t blocks);
   void read_large(entry& e);
   void end_large(entry& e, std::int32_t result);
+  void look_at_connect(entry& e);
   void write(entry& e);
   bool stock(std::size_t blocks);
 

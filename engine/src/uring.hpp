@@ -25,6 +25,7 @@ class uring final : public backend {
   [[nodiscard]] std::string_view name() const override { return "io_uring"; }
   error start() override;
   void accept(int listener, token t) override;
+  void connect(int fd, token t, const endpoint& to) override;
   void receive(int fd, token t) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
   void poll_readable(int fd, token t) override;
@@ -34,7 +35,7 @@ class uring final : public backend {
   void close(int fd, token t) override;
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
   void wake_peer(backend& other, int wake_fd) override;
-  std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length) override;
+  bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length) override;
 
  private:
   // A group of blocks that the kernel picks from when data comes.
@@ -79,6 +80,7 @@ class uring final : public backend {
   std::vector<std::unique_ptr<message>> messages_;
   std::size_t messages_used_ = 0;
 
+  std::vector<std::byte> scratch_;  // where reading ahead puts what nobody looks at
   backend_counters& counters_;
 };
 

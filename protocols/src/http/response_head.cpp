@@ -13,6 +13,7 @@ namespace catenet::http {
 namespace {
 
 char* put(char* out, std::string_view text) {
+  if (text.empty()) return out;
   std::memcpy(out, text.data(), text.size());
   return out + text.size();
 }

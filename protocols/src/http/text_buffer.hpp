@@ -12,6 +12,7 @@ template <std::size_t Inline>
 class text_buffer {
  public:
   void append(std::string_view text) {
+    if (text.empty()) return;
     if (overflow_.empty() && text.size() <= Inline - size_) {
       std::memcpy(inline_ + size_, text.data(), text.size());
       size_ += text.size();

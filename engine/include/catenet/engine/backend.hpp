@@ -20,11 +20,14 @@ namespace catenet {
 /// What a completion is about; part of the token.
 enum class operation : std::uint8_t {
   accept,
+  connect,
   receive,
   receive_large,
   poll,
   send,
   writable,
+  warm,   ///< reading ahead in a file
+  watch,  ///< a poll of the core's watches
   close,
   wake,
   cancel
@@ -89,6 +92,8 @@ class backend {
 
   /// Accepts connections (results are descriptors, close-on-exec) until cancelled or an error (`more` false).
   virtual void accept(int listener, token t) = 0;
+  /// Connects a socket of open_socket() to an address that stays where it is until the completion: 0 or -errno.
+  virtual void connect(int fd, token t, const endpoint& to) = 0;
   /// Receives until end of stream (result 0), an error, or cancel. -ENOBUFS: no block was free; ask again.
   virtual void receive(int fd, token t) = 0;
   /// Receives once, up to `bytes_max`, into one large block; its token is of operation::receive_large.
@@ -119,15 +124,24 @@ class backend {
   // ---- What is asked of a socket at once, and the clock. These ask the kernel; a simulated descriptor never
   // gets there.
 
+  /// A socket to connect to that address with, or -errno.
+  virtual int open_socket(const endpoint& to);
   /// Says FIN; with `both`, ends receiving as well, and with it whatever is under way.
   virtual void shut_down(int fd, bool both);
-  /// Resets the connection: now, where that can be done, else by the close to come.
+  /// Breaks the connection off with a reset, at once and without a FIN that a peer could take for a proper end. What
+  /// is under way on it ends.
   virtual void reset(int fd);
   /// A mark that changes when the peer has taken bytes.
   virtual std::uint64_t progress_mark(int fd);
   /// Sends part of a file as far as the socket takes it at once: bytes, 0 at the end of the file, -EAGAIN
   /// when the socket is full, or -errno.
   virtual std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length);
+  /// Sends the chain's first `bytes_max` bytes, which are memory, as far as the socket takes them at once: bytes,
+  /// -EAGAIN, or -errno.
+  virtual std::int64_t send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool more_follows);
+  /// Reads part of a file into the page cache and completes with how many bytes there were, or -errno. False when
+  /// this back end cannot do that beside the loop: then the kernel was asked to read ahead, and nothing completes.
+  virtual bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length);
   /// Closes a descriptor that no operation was ever asked of, or a listener whose accept has ended.
   virtual void close_now(int fd);
   /// The address of this end or the other; empty when it is gone.

@@ -5,7 +5,9 @@
 #include <catenet/engine/callback.hpp>
 #include <catenet/engine/handle.hpp>
 #include <catenet/engine/stream.hpp>
+#include <catenet/engine/tiers.hpp>
 #include <catenet/engine/timer.hpp>
+#include <catenet/engine/watch.hpp>
 
 #include <coroutine>
 #include <cstdint>
@@ -31,6 +33,14 @@ struct core_statistics {
   std::uint64_t submissions = 0;  ///< operations handed to the kernel
   std::uint64_t completions = 0;
   std::uint64_t out_of_blocks = 0;  ///< receives that found no block
+  tier_totals tiers{};              ///< which way the bytes went out; their sum is bytes_out
+  std::uint64_t cold_reads = 0;     ///< parts of files that were not in memory when they were to be sent
+};
+
+/// What core::connect() may be told beside the address.
+struct connect_options {
+  std::uint32_t timeout_ms = 10'000;  ///< until the connection stands; beyond: refused() with ETIMEDOUT
+  void* session = nullptr;            ///< of the stream, from the start
 };
 
 class core {
@@ -56,11 +66,25 @@ class core {
   /// function is dropped, once the core has ended.
   bool post(callback<void()> run);
 
+  /// Begins a connection to `where`, on this core's thread. The stream is there at once; what becomes of it is
+  /// told later, from the loop: opened() once the connection stands (reading is on then), or refused() with the
+  /// reason (ECONNREFUSED, ETIMEDOUT, …) and after it closed(). Meanwhile send() queues; abort() gives it up and so
+  /// does close() where nothing was sent, both with closed() alone. Its deadline is the time-out until then.
+  /// `speaks` must outlive the stream. Null when there is no descriptor or no memory for it: `why` says so, and
+  /// nothing is told. connect(2).
+  stream* connect(const endpoint& where, protocol& speaks, error& why, connect_options options = {});
+
   /// The stream a handle names, or null when it is gone. On the core's own thread only.
   [[nodiscard]] stream* find(handle h);
 
   /// Calls f(stream&) for each live stream. On the core's own thread; f may close any stream.
   void for_each(const callback<void(stream&)>& f);
+
+  /// Descriptors that are no streams. On the core's own thread only.
+  [[nodiscard]] watch_set& watches();
+
+  /// For those who move bytes past the streams: counts what went out. On the core's own thread only.
+  void count_sent(tier how, std::uint64_t bytes);
 
   [[nodiscard]] core_statistics statistics() const;
   /// True once the engine was told to stop.
@@ -70,6 +94,7 @@ class core {
   friend class engine;
   friend class simulation;
   friend class stream;
+  friend class watch_set;
 
   static void make_current(core* c);
   error start();

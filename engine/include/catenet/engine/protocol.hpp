@@ -8,6 +8,7 @@
 namespace catenet {
 
 class stream;
+struct error;
 
 /// Every call comes from the loop of the stream's core, never from within a call that the protocol makes, so
 /// there is no recursion. In any of them the protocol may do anything to any stream of its core, closing
@@ -18,6 +19,8 @@ class protocol {
 
   /// A connection was accepted (or made); reading is on.
   virtual void opened(stream&) {}
+  /// A connection asked for by core::connect() could not be made; the stream ends, and closed() follows.
+  virtual void refused(stream&, const error& /*why*/) {}
   /// Bytes came in, at least one. They belong to the callee.
   virtual void received(stream&, chain&& bytes) = 0;
   /// The peer sends no more (FIN); what it sent was all received before. Sending still works.

@@ -10,6 +10,7 @@
 #pragma once
 
 #include <catenet/engine/backend.hpp>
+#include <catenet/engine/callback.hpp>
 
 #include <array>
 #include <cstddef>
@@ -74,7 +75,7 @@ class simulated_peer {
   void send(std::string_view bytes);
   void finish();  ///< FIN behind what was sent
   void abort();   ///< resets the connection: what is on the wire may be lost. Nothing is told any more
-  void stall(std::uint64_t us);  ///< takes nothing for so long
+  void stall(std::uint64_t us);  ///< takes nothing for so long; for ever, when that is 0
   void after(std::uint64_t us);  ///< calls expired() then; a later call replaces an earlier one
 
   [[nodiscard]] simulation& home() const { return *home_; }
@@ -103,6 +104,10 @@ class simulation final : public backend_source {
 
   /// After a delay, the peer connects to where the engine listens.
   void connect(simulated_peer& peer, const endpoint& to, std::uint64_t delay_us = 0);
+
+  /// Where the engine may connect to: for each connection, `make` gives the peer that answers, or null when it is
+  /// refused.
+  void answer(const endpoint& at, callback<simulated_peer*()> make);
 
   /// Does the next thing that is due, and moves time on to it. False when nothing will ever be due.
   bool step();

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <catenet/engine/handle.hpp>
+#include <catenet/engine/tiers.hpp>
 #include <catenet/engine/timer.hpp>
 #include <catenet/slab/chain.hpp>
 
@@ -57,6 +58,8 @@ class stream final : timer {
   void close();
   /// Ends the connection now, with a reset.
   void abort();
+  /// core::connect() made it, and the connection does not stand yet.
+  [[nodiscard]] bool connecting() const { return (flags_ & flag_connecting) != 0; }
   [[nodiscard]] bool closing() const { return (flags_ & (flag_closing | flag_dead)) != 0; }
 
   /// One deadline a stream: protocol::expired() is called once it passes. Setting a later one costs a store.
@@ -91,16 +94,20 @@ class stream final : timer {
 
   // What the core tells it, once a completion or the end of the turn is there.
   void start(int fd, protocol& p);
+  void start_connect(int fd, protocol& p, const endpoint& to, std::uint32_t timeout_ms);
+  void on_connect(std::int32_t result);
   void on_receive(const completion& c);
   void on_poll(std::int32_t result);
   void on_send(std::int32_t result);
   void on_writable(std::int32_t result);
+  void on_warm(std::int32_t result);
   void on_closed();
   void on_blocks();
   void on_cancel_missed();
   void flush();
   void tell_closed();
 
+  void refuse(int code);
   void arm(bool may_be_large = true);
   void arm_timer();
   void look_within(std::uint32_t delay_ms);
@@ -111,7 +118,11 @@ class stream final : timer {
   void deliver(chain&& bytes);
   void end_of_input();
   void start_send();
-  void send_file();
+  void send_regions(std::uint64_t memory);
+  [[nodiscard]] bool must_warm(int file, std::uint64_t offset, std::uint64_t length);
+  void truncated();
+  void took(tier how, std::uint64_t bytes);
+  void wait_for_room();
   void sent();
   [[nodiscard]] bool stalled();
   void begin_linger();
@@ -141,6 +152,7 @@ class stream final : timer {
     flag_end_held = 1 << 14,   // FIN came while paused: told after what is held
     flag_starved = 1 << 15,    // waits for receive blocks
     flag_large = 1 << 16,      // the receive under way is into a large block
+    flag_connecting = 1 << 24,   // the connect is with the kernel
   };
 
   std::uint32_t generation_ = 0;  // in the tail padding of timer
