@@ -14,6 +14,7 @@ endmacro()
 set(THREADS_PREFER_PTHREAD_FLAG ON)
 _catenet_need(Threads)
 _catenet_need(OpenSSL 3.0 COMPONENTS Crypto)
+_catenet_need(ZLIB 1.2.11)
 _catenet_need(Boost 1.81)  # headers only: Intrusive
 _catenet_need(mimalloc 2.0)
 

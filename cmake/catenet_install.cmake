@@ -7,7 +7,7 @@ foreach(floor IN ITEMS slab engine protocols)
     install(DIRECTORY ${floor}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN *.hpp)
   endif()
 endforeach()
-install(TARGETS catenet catenet_slab catenet_engine catenet_protocols EXPORT catenet
+install(TARGETS catenet catenet_slab catenet_engine catenet_protocols catenet_simulation EXPORT catenet
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(EXPORT catenet NAMESPACE catenet:: FILE catenet-targets.cmake DESTINATION ${package_dir})
 

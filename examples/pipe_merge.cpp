@@ -83,7 +83,8 @@ int main(int argc, char** argv) {
                                                           {"uring", catenet::io_choice::uring},
                                                           {"epoll", catenet::io_choice::epoll}};
   app.add_option("inputs", a.inputs, "FIFOs, UNIX sockets, files; - is standard input")->required();
-  app.add_option("--weights", a.weights, "shares of the inputs, in their order; 1 each")->delimiter(',');
+  app.add_option("--weights", a.weights, "shares of the inputs, in their order; 1 each")
+      ->delimiter(',')->allow_extra_args(false);
   app.add_option("--deadline-ms", a.how.deadline_ms, "longest a frame may take to come; 0: for ever")
       ->capture_default_str();
   app.add_option("--min-rate", a.how.rate_min, "bytes/s that an unfinished frame has to grow by; 0: none")

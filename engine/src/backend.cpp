@@ -19,13 +19,13 @@ namespace catenet {
 
 void backend::shut_down(int fd, bool both) { ::shutdown(fd, both ? SHUT_RDWR : SHUT_WR); }
 
-void backend::reset_at_close(int fd) {
-  const linger reset{1, 0};
-  setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-  // Dissolving a TCP connection sends the reset now; else the shutdown that comes before the close could let the peer
-  // see a proper end first.
+// The close has to wait for what is under way, and a shutdown, which would end that, says FIN: to the peer a
+// clean end. Dissolving the association (connect(2), AF_UNSPEC) says reset at once, and ends it as well.
+void backend::reset(int fd) {
+  const linger at_close{1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_close, sizeof at_close);
   const sockaddr nobody{AF_UNSPEC, {}};
-  connect(fd, &nobody, sizeof nobody);
+  ::connect(fd, &nobody, sizeof nobody);  // TCP only
 }
 
 // Acknowledged bytes, or for a UNIX socket what is left in the queue.

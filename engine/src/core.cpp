@@ -5,6 +5,7 @@
 
 #include "core_state.hpp"
 #include "engine_state.hpp"
+#include "fault.hpp"
 
 #include <cerrno>
 
@@ -18,6 +19,11 @@ constexpr std::uint32_t accept_retry_ms = 100;
 constexpr std::int64_t starved_retry_ms =
     10;  // blocks that other cores gave back are seen so much later at most
 
+constexpr std::uint32_t accept_complaint_ms = 10'000;  // one line in so long, however often accepting fails
+
+// What says something about one connection, not about accepting.
+bool passes(int code) { return code == ECANCELED || code == ECONNABORTED || code == EINTR || code == EAGAIN; }
+
 token accept_token(std::size_t listener) {
   return {operation::accept, static_cast<std::uint32_t>(listener), 1};
 }
@@ -29,6 +35,7 @@ core::core(engine& of, std::uint16_t index)
 core::~core() = default;
 
 core* core::current() { return current_core; }
+void core::make_current(core* c) { current_core = c; }
 
 error core::start() {
   core_state& s = *state_;
@@ -96,10 +103,18 @@ void core::after_wait() {
 
 void core::dispatch(const completion& c) {
   const operation what = c.about.what();
-  if (what == operation::wake || what == operation::cancel) return;
+  if (what == operation::wake) return;
   if (what == operation::accept) return accepted(c);
   if (what == operation::watch) return state_->watches.serve();
+  if (what == operation::cancel && c.about.generation() == 0) {
+    if (state_->listeners[c.about.slot()].accepting) state_->io->cancel(accept_token(c.about.slot()));
+    return;
+  }
   stream* s = state_->streams.at(c.about.slot(), c.about.generation());
+  if (what == operation::cancel) {
+    if (s != nullptr) s->on_cancel_missed();
+    return;
+  }
   if (s == nullptr) {  // cannot be: a slot is free only once every operation on it has ended
     log(log_level::error, "a completion names a stream that is gone");
     lease{c.data}.reset();
@@ -110,6 +125,7 @@ void core::dispatch(const completion& c) {
     case operation::receive_large:
       return s->on_receive(c);
     case operation::send:
+      if (faulty(fault::double_completion)) s->on_send(c.result);
       return s->on_send(c.result);
     case operation::poll:
       return s->on_poll(c.result);
@@ -137,16 +153,16 @@ void core::accepted(const completion& c) {
       s.connections.add(1);
       made->start(c.result, *l.speaks);
     }
-  } else if (c.result == -EMFILE || c.result == -ENFILE || c.result == -ENOMEM || c.result == -ENOBUFS) {
-    if (!l.starved)
+  } else if (!passes(-c.result) && !s.draining) {
+    // Most likely no descriptors are left. To ask again at once would only fail again, at full speed.
+    if (l.complained_ms == 0 || now_ms() - l.complained_ms >= accept_complaint_ms) {
+      l.complained_ms = now_ms() | 1;
       log(log_level::warning,
-          "accept: " + errno_text(-c.result) + "; accepting goes on when a connection has closed");
+          "accept: " + errno_text(-c.result) + "; accepting pauses and is tried again ten times a second");
+    }
     l.starved = true;
     if (!s.accept_retry.armed()) timers_.start(s.accept_retry, accept_retry_ms);
     return;
-  } else if (c.result != -ECANCELED && c.result != -ECONNABORTED && c.result != -EINTR &&
-             c.result != -EAGAIN) {
-    log(log_level::warning, "accept: " + errno_text(-c.result));
   }
   if (l.accepting) return;
   if (s.draining) {
@@ -175,12 +191,14 @@ void core::end_of_turn() {
   if (!s.draining && engine_.state_->stops.load(std::memory_order_relaxed) != 0) begin_drain();
   if (s.draining) press_drain();
   if (s.accept_retry.due) accept_again();
-  // Flushing one stream may, through its protocol, make others dirty: they are appended and served in the
-  // same turn.
-  for (std::size_t i = 0; i != s.dirty.size(); ++i) s.dirty[i]->flush();
-  s.dirty.clear();
-  for (std::size_t i = 0; i != s.ended.size(); ++i) s.ended[i]->tell_closed();
-  s.ended.clear();
+  // Each of these may, through a protocol, make other streams dirty or end them: they are appended and served
+  // in the same turn, as the next one may be long in coming.
+  while (!s.dirty.empty() || !s.ended.empty()) {
+    for (std::size_t i = 0; i != s.dirty.size(); ++i) s.dirty[i]->flush();
+    s.dirty.clear();
+    for (std::size_t i = 0; i != s.ended.size(); ++i) s.ended[i]->tell_closed();
+    s.ended.clear();
+  }
   if (!s.starved.empty()) feed_starved();
   s.blocks->turn();
 }
@@ -188,6 +206,7 @@ void core::end_of_turn() {
 // Receives that found no block are armed again when the slab has one. With none, they wait for the next turn.
 void core::feed_starved() {
   core_state& s = *state_;
+  std::erase_if(s.starved, [](const stream* one) { return (one->flags_ & stream::flag_starved) == 0; });
   if (lease probe = lease::of(4_KiB); !probe) return;
   std::vector<stream*> fed;
   fed.swap(s.starved);
@@ -197,11 +216,12 @@ void core::feed_starved() {
 void core::begin_drain() {
   core_state& s = *state_;
   s.draining = true;
+  engine_.state_->remove_socket_files();
   s.drain_due_ms = now_ms() + engine_.options().drain_ms;
   timers_.start(s.drain_wake, engine_.options().drain_ms);
   for (std::size_t i = 0; i != s.listeners.size(); ++i) {
     listening& l = s.listeners[i];
-    if (l.accepting)
+    if (l.accepting && !faulty(fault::forgotten_cancel))
       s.io->cancel(accept_token(i));
     else
       s.io->close_now(std::exchange(l.fd, -1));
@@ -224,6 +244,8 @@ void core::press_drain() {
 // On the core's thread, once nothing is left to do.
 void core::finish() {
   state_->mail.close();
+  // Hands in the wake-ups of other cores that the last turn asked for.
+  if (!engine_.state_->failed) state_->io->wait(state_->completions, 0);
   engine_.state_->all_idle.arrive_and_wait();  // until then others may wake us through our back end
   release();
 }
@@ -231,6 +253,7 @@ void core::finish() {
 // Gives everything back, the pool last.
 void core::release() {
   core_state& s = *state_;
+  engine_.state_->remove_socket_files();
   for (listening& l : s.listeners)
     if (l.fd >= 0) s.io->close_now(l.fd);
   s.listeners.clear();
@@ -243,6 +266,7 @@ void core::release() {
 bool core::post(callback<void()> run) {
   core_state& s = *state_;
   if (!s.mail.push(std::move(run))) return false;
+  if (faulty(fault::lost_wakeup)) return true;
   // Only the first poster after it went to sleep has to wake it.
   if (!s.sleeping.load(std::memory_order_seq_cst) || !s.sleeping.exchange(false)) return true;
   const int wake_fd = engine_.state_->wake_fds[index_];

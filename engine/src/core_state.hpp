@@ -33,8 +33,9 @@ struct stream_traffic {
 struct listening {
   int fd = -1;
   std::unique_ptr<protocol> speaks;
-  bool accepting = false;  // an accept is with the kernel
-  bool starved = false;    // no descriptors were left
+  bool accepting = false;           // an accept is with the kernel
+  bool starved = false;             // no descriptors were left
+  std::uint32_t complained_ms = 0;  // when that was logged last; 0: never
 };
 
 struct core_state {

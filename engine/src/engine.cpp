@@ -72,6 +72,8 @@ engine_options checked(engine_options o) {
   if (o.cores == 0) o.cores = std::max(1u, std::thread::hardware_concurrency());
   o.receive_blocks_max = std::bit_ceil(std::clamp(o.receive_blocks_max, 16u, 32768u));
   o.low_watermark = std::min(o.low_watermark, o.high_watermark);
+  for (std::uint32_t* delay_ms : {&o.park_after_ms, &o.linger_ms, &o.drain_ms, &o.send_stall_ms})
+    *delay_ms = std::min(*delay_ms, timer_wheel::delay_ms_max);
   return o;
 }
 
@@ -91,6 +93,12 @@ void engine::state::wake(unsigned index) const {
   [[maybe_unused]] const ssize_t written = ::write(wake_fds[index], &one, sizeof one);
 }
 
+void engine::state::remove_socket_files() {
+  if (source != nullptr || socket_files_removed.exchange(true)) return;
+  for (const listener& l : listeners)
+    if (const std::string path = l.where.path(); !path.empty() && path[0] != '@') ::unlink(path.c_str());
+}
+
 engine::engine(engine_options options) : options_(checked(std::move(options))) {
   state_ = std::make_unique<state>(options_.slab, options_.cores);
   state_->receive_blocks_max = options_.receive_blocks_max;
@@ -107,11 +115,11 @@ engine::engine(engine_options options) : options_(checked(std::move(options))) {
 }
 
 engine::~engine() {
+  state_->remove_socket_files();
   for (const state::listener& l : state_->listeners) {
     if (state_->source != nullptr) break;  // its listeners are its own
     for (const int fd : l.descriptors)
       if (fd >= 0) ::close(fd);
-    if (const std::string path = l.where.path(); !path.empty() && path[0] != '@') ::unlink(path.c_str());
   }
   state_->cores.clear();
   for (const int fd : state_->wake_fds)
@@ -186,13 +194,17 @@ error engine::run() {
 }
 
 void engine::set_signals(bool on) {
-  signalled = on ? this : nullptr;
-  struct sigaction action{};
-  action.sa_handler = on ? on_signal : SIG_DFL;
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
-  action.sa_handler = on ? SIG_IGN : SIG_DFL;
-  sigaction(SIGPIPE, &action, nullptr);
+  constexpr int signals[] = {SIGINT, SIGTERM, SIGPIPE};
+  if (on) signalled = this;
+  for (std::size_t i = 0; i != std::size(signals); ++i) {
+    struct sigaction action{};
+    action.sa_handler = signals[i] == SIGPIPE ? SIG_IGN : on_signal;
+    if (on)
+      sigaction(signals[i], &action, &state_->actions_before[i]);
+    else
+      sigaction(signals[i], &state_->actions_before[i], nullptr);
+  }
+  if (!on) signalled = nullptr;
 }
 
 void engine::stop() {

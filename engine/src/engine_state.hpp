@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <barrier>
+#include <csignal>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -24,6 +25,9 @@ struct engine::state {
 
   std::unique_ptr<backend> make_backend(backend_context context) const;
   void wake(unsigned index) const;
+  /// Removes the files of UNIX sockets, once. To be called while they are still listened on: later, another
+  /// server may have taken the path.
+  void remove_socket_files();
 
   depot blocks;
   std::vector<std::unique_ptr<core>> cores;
@@ -35,6 +39,8 @@ struct engine::state {
   backend_source* source = nullptr;
   std::uint32_t receive_blocks_max = 0;
 
+  std::atomic<bool> socket_files_removed{false};
+  struct sigaction actions_before[3]{};  // of SIGINT, SIGTERM, SIGPIPE
   std::atomic<unsigned> stops{0};
   std::barrier<> all_started;
   std::barrier<> all_idle;

@@ -99,7 +99,7 @@ error open_listeners(endpoint& where, unsigned count, int backlog, std::vector<i
   std::vector<int> opened;
   const bool share_port = count > 1 && !where.is_unix();
   error e;
-  if (share_port) e = check_free(where);
+  if (share_port && where.port() != 0) e = check_free(where);  // a port that the kernel picks is free
   if (!e) e = open_one(where, share_port, backlog, opened);
   while (!e && opened.size() < count) {
     if (share_port) {

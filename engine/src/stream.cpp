@@ -5,6 +5,7 @@
 #include <catenet/engine/stream.hpp>
 
 #include "core_state.hpp"
+#include "fault.hpp"
 #include "page_region.hpp"
 
 #include <algorithm>
@@ -22,6 +23,8 @@ constexpr std::size_t segments_per_send_max = 1024;
 constexpr std::uint64_t large_receive_bytes_min = 128_KiB;
 // Memory before a file region or page body: so much is sent at once and inline, as the region is.
 constexpr std::uint64_t inline_head_bytes_max = 16_KiB;
+// A large block that is not full by then is told as it is. So long a hint that lies may hold one, too.
+constexpr std::uint32_t large_receive_ms = 50;
 
 bool passed(std::uint32_t now_ms, std::uint32_t due_ms) {
   return static_cast<std::int32_t>(now_ms - due_ms) >= 0;
@@ -61,6 +64,7 @@ stream_traffic& stream::traffic() {
   if (c.free_traffic != nullptr) {
     traffic_ = c.free_traffic;
     c.free_traffic = traffic_->next;
+    traffic_->progress_mark = 0;
   } else {
     traffic_ = new stream_traffic;
   }
@@ -78,8 +82,11 @@ void stream::release_traffic() {
   c.free_traffic = std::exchange(traffic_, nullptr);
 }
 
+// Nothing is unsent and nothing held back: all there is to wait for is the peer.
+bool stream::at_rest() const { return traffic_ == nullptr || (unsent() == 0 && traffic_->held.empty()); }
+
 void stream::mark_dirty() {
-  if ((flags_ & flag_dirty) != 0) return;
+  if ((flags_ & (flag_dirty | flag_dead)) != 0) return;
   flags_ |= flag_dirty;
   home().state_->dirty.push_back(this);
 }
@@ -123,6 +130,7 @@ void stream::flush() {
     else if ((flags_ & (flag_closing | flag_lingering)) == flag_closing)
       return begin_linger();
   }
+  if (traffic_ != nullptr && at_rest() && traffic_->expecting == 0) release_traffic();
   arm();
 }
 
@@ -141,9 +149,13 @@ void stream::start_send() {
   t.flight.mark_in_flight(true);
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
-  if (!armed()) arm_timer();
+  look_within(home().owner().options().send_stall_ms);
   c.sends.add(1);
   c.io->send(fd_, token{operation::send, stream_table::slot_of(this), generation_}, t.flight, !all);
+  if (faulty(fault::early_return)) {
+    t.flight.mark_in_flight(false);
+    t.flight.clear();
+  }
 }
 
 void stream::on_send(std::int32_t result) {
@@ -162,6 +174,7 @@ void stream::on_send(std::int32_t result) {
   home().state_->bytes_out.add(count);
   home().state_->tiers.add(tier::copied, count);
   t.flight.consume(count);
+  if (faulty(fault::lost_tail)) t.flight.clear();
   if (!t.flight.empty()) t.queue.prepend(std::move(t.flight));
   sent();
 }
@@ -202,12 +215,13 @@ bool stream::stalled() {
 
 // ---- receiving
 
-void stream::arm() {
+void stream::arm(bool may_be_large) {
   if ((flags_ & (flag_receiving | flag_polling | flag_paused | flag_ended | flag_dead | flag_starved)) != 0)
     return;
   core_state& c = *home().state_;
   flags_ |= flag_receiving;
-  if (traffic_ != nullptr && traffic_->expecting >= large_receive_bytes_min &&
+  active_ms_ = home().now_ms();
+  if (may_be_large && traffic_ != nullptr && traffic_->expecting >= large_receive_bytes_min &&
       (flags_ & flag_lingering) == 0) {
     flags_ |= flag_large;
     c.io->receive_large(fd_, token{operation::receive_large, stream_table::slot_of(this), generation_},
@@ -215,6 +229,7 @@ void stream::arm() {
   } else {
     c.io->receive(fd_, token{operation::receive, stream_table::slot_of(this), generation_});
   }
+  if ((flags_ & flag_lingering) == 0) look_within(patience_ms());
 }
 
 void stream::stop_receive() {
@@ -223,11 +238,20 @@ void stream::stop_receive() {
   const operation what = (flags_ & flag_polling) != 0 ? operation::poll
                          : (flags_ & flag_large) != 0 ? operation::receive_large
                                                       : operation::receive;
-  home().state_->io->cancel(token{what, stream_table::slot_of(this), generation_});
+  if (!faulty(fault::forgotten_cancel))
+    home().state_->io->cancel(token{what, stream_table::slot_of(this), generation_});
+}
+
+// The receive was just being worked on (or it has ended meanwhile: then its end has been told).
+void stream::on_cancel_missed() {
+  if ((flags_ & flag_cancelling) == 0) return;
+  clear(flag_cancelling);
+  stop_receive();
 }
 
 void stream::on_receive(const completion& c) {
   core& k = home();
+  const bool was_large = (flags_ & flag_large) != 0;
   const bool was_cancelled = (flags_ & flag_cancelling) != 0;
   if (!c.more) clear(flag_receiving | flag_cancelling | flag_large);
   active_ms_ = k.now_ms();
@@ -237,6 +261,8 @@ void stream::on_receive(const completion& c) {
     deliver(chain{std::move(data), 0, static_cast<std::size_t>(c.result)});
   } else if (c.result == 0) {
     end_of_input();
+  } else if (c.result == -ENOBUFS && was_large && (flags_ & flag_dead) == 0) {
+    return arm(false);  // small ones may do
   } else if (c.result == -ENOBUFS) {
     if ((flags_ & flag_starved) == 0) k.state_->starved.push_back(this);
     flags_ |= flag_starved;
@@ -247,8 +273,9 @@ void stream::on_receive(const completion& c) {
   if (c.more) return;
   // A cancelled receive was cancelled for a pause, for large blocks, or because it was quiet: then a poll
   // stands in.
-  const bool quiet =
-      was_cancelled && c.result < 0 && traffic_ == nullptr && (flags_ & (flag_paused | flag_lingering)) == 0;
+  const bool for_large = !was_large && traffic_ != nullptr && traffic_->expecting >= large_receive_bytes_min;
+  const bool quiet = was_cancelled && c.result < 0 && at_rest() && !for_large &&
+                     (flags_ & (flag_paused | flag_lingering | flag_ended)) == 0;
   if (quiet)
     wait_parked();
   else
@@ -258,7 +285,7 @@ void stream::on_receive(const completion& c) {
 // The slab has blocks again after a receive found none.
 void stream::on_blocks() {
   clear(flag_starved);
-  if (fd_ >= 0) arm();
+  if (fd_ >= 0 && !faulty(fault::lost_rearm)) arm();
 }
 
 void stream::deliver(chain&& bytes) {
@@ -298,8 +325,8 @@ void stream::resume() {
 void stream::expect(std::uint64_t bytes) {
   if (bytes < large_receive_bytes_min && traffic_ == nullptr) return;
   traffic().expecting = bytes;
-  if (bytes >= large_receive_bytes_min && (flags_ & (flag_receiving | flag_large)) == flag_receiving)
-    stop_receive();
+  const bool large = (flags_ & flag_large) != 0;
+  if ((flags_ & flag_receiving) != 0 && large != (bytes >= large_receive_bytes_min)) stop_receive();
 }
 
 // ---- parking and time
@@ -321,26 +348,44 @@ void stream::on_poll(std::int32_t) {
   arm_timer();
 }
 
-// One timer serves the protocol's deadline, the lingering close, and parking.
+// How long a receive may bring nothing before it is ended.
+std::uint32_t stream::patience_ms() const {
+  const std::uint32_t park_ms = home().owner().options().park_after_ms;
+  return (flags_ & flag_large) != 0 ? std::min(large_receive_ms, park_ms) : park_ms;
+}
+
+// One timer serves the protocol's deadline, the lingering close, stalled sends, and parking.
 void stream::arm_timer() {
   core& k = home();
   const std::uint32_t now_ms = k.now_ms();
   std::uint32_t delay_ms = timer_wheel::delay_ms_max;
   if ((flags_ & flag_deadline) != 0) delay_ms = passed(now_ms, deadline_ms_) ? 1 : deadline_ms_ - now_ms;
-  if ((flags_ & flag_receiving) != 0 && (flags_ & flag_lingering) == 0) {
+  if ((flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving) {
     const std::uint32_t quiet_ms = now_ms - active_ms_;
-    const std::uint32_t park_ms = k.owner().options().park_after_ms;
-    delay_ms = std::min(delay_ms, quiet_ms >= park_ms ? 1 : park_ms - quiet_ms);
+    const std::uint32_t limit_ms = patience_ms();
+    delay_ms = std::min(delay_ms, quiet_ms >= limit_ms ? 1 : limit_ms - quiet_ms);
   }
   if ((flags_ & flag_sending) != 0) delay_ms = std::min(delay_ms, k.owner().options().send_stall_ms);
   if (delay_ms != timer_wheel::delay_ms_max) k.timers().start(*this, delay_ms);
 }
 
-void stream::set_deadline(std::uint32_t delay_ms) {
+// The timer may go off too early, which costs a look; too late is what must not be.
+void stream::look_within(std::uint32_t delay_ms) {
   core& k = home();
-  deadline_ms_ = k.now_ms() + delay_ms;
+  if (!armed() || static_cast<std::int32_t>(due_ms() - k.now_ms() - delay_ms) > 0)
+    k.timers().start(*this, delay_ms);
+}
+
+void stream::set_deadline(std::uint32_t delay_ms) {
+  if ((flags_ & (flag_lingering | flag_dead)) == 0) start_deadline(delay_ms);
+}
+
+void stream::start_deadline(std::uint32_t delay_ms) {
+  delay_ms =
+      std::min(delay_ms, timer_wheel::delay_ms_max);  // beyond half the clock's circle it would lie behind us
+  deadline_ms_ = home().now_ms() + delay_ms;
   flags_ |= flag_deadline;
-  if (!armed() || static_cast<std::int32_t>(due_ms() - deadline_ms_) > 0) k.timers().start(*this, delay_ms);
+  look_within(delay_ms);
 }
 
 void stream::expire() {
@@ -354,14 +399,14 @@ void stream::expire() {
     if ((flags_ & flag_dead) != 0) return;
   }
   if ((flags_ & flag_sending) != 0 && stalled()) return abort();
-  const bool idle =
-      (flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving && traffic_ == nullptr;
-  if (idle && k.now_ms() - active_ms_ >= k.owner().options().park_after_ms) {
-    stop_receive();  // its terminal completion parks
-    if ((flags_ & flag_deadline) != 0) set_deadline(deadline_ms_ - k.now_ms());
-    return;
+  if (traffic_ != nullptr && at_rest() && traffic_->expecting == 0) release_traffic();
+  const bool waits = (flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving;
+  if (waits && k.now_ms() - active_ms_ >= patience_ms()) {
+    if (at_rest() || (flags_ & flag_large) != 0)
+      stop_receive();  // its terminal completion parks, or tells what a large block has got so far
+    else
+      active_ms_ = k.now_ms();  // it is busy with sending
   }
-  if (traffic_ != nullptr) active_ms_ = k.now_ms();
   arm_timer();
 }
 
@@ -389,13 +434,13 @@ void stream::begin_linger() {
   home().state_->io->shut_down(fd_, false);
   release_traffic();
   if ((flags_ & flag_ended) != 0) return wind_down();
-  set_deadline(home().owner().options().linger_ms);
+  start_deadline(home().owner().options().linger_ms);
   arm();
 }
 
 void stream::abort() {
   if ((flags_ & flag_dead) != 0) return;
-  home().state_->io->reset_at_close(fd_);
+  home().state_->io->reset(fd_);
   wind_down();
 }
 

@@ -58,7 +58,8 @@ void stream::send_regions(std::uint64_t memory) {
     left -= std::min(left, static_cast<std::size_t>(result));
   }
   c.sends.add(1);
-  if (result < 0 && result != -EAGAIN && result != -EINTR) return wind_down();
+  // Also for a file that cannot be read: a clean end would make what was sent look whole.
+  if (result < 0 && result != -EAGAIN && result != -EINTR) return abort();
   if (result == static_cast<std::int64_t>(asked) || result == -EINTR) return sent();
   active_ms_ = traffic_->progress_ms = home().now_ms();
   wait_for_room();
@@ -66,7 +67,7 @@ void stream::send_regions(std::uint64_t memory) {
 
 void stream::wait_for_room() {
   flags_ |= flag_sending;
-  if (!armed()) arm_timer();
+  look_within(home().owner().options().send_stall_ms);
   home().state_->io->poll_writable(fd_,
                                    token{operation::writable, stream_table::slot_of(this), generation_});
 }
@@ -99,6 +100,7 @@ bool stream::must_warm(int file, std::uint64_t offset, std::uint64_t length) {
     return false;
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
+  look_within(home().owner().options().send_stall_ms);
   return true;
 }
 

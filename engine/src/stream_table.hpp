@@ -4,6 +4,8 @@
 
 #include <catenet/engine/stream.hpp>
 
+#include "fault.hpp"
+
 #include <mimalloc.h>
 
 #include <cstddef>
@@ -50,7 +52,8 @@ class stream_table {
     const std::uint32_t i = slot & (slots - 1);
     if (c >= chunks_.size() || i >= per_chunk || (c + 1 == chunks_.size() && i >= filled_)) return nullptr;
     stream* s = chunks_[c]->streams() + i;
-    return s->generation_ == generation && s->fd_ >= 0 ? s : nullptr;
+    const bool same = s->generation_ == generation || faulty(fault::stale_handle);
+    return same && s->fd_ >= 0 ? s : nullptr;
   }
 
   template <class F>

@@ -31,8 +31,10 @@ constexpr std::size_t read_ahead_bytes_max = 512_KiB;
 constexpr std::size_t iovecs_max = 1024;  // UIO_MAXIOV
 
 // Internal tokens, told to nobody.
-constexpr std::uint64_t token_of_cancel = token{operation::cancel, 0, 0}.value;
-constexpr std::uint64_t token_of_wake = token{operation::wake, 0, 0}.value;
+constexpr std::uint64_t token_of_wake =
+    token{operation::wake, 0, 0}.value;  // our read of the wake descriptor
+constexpr std::uint64_t token_of_message = token{operation::wake, 0, 1}.value;  // another core's message
+constexpr std::uint32_t generation_of_sent_message = 2;  // ours; slot: its wake descriptor
 
 std::string sysctl_value(const char* path) {
   std::ifstream in(path);
@@ -80,6 +82,12 @@ int set_up(io_uring& ring, const char*& lost) {
     if (result != -EINVAL) break;
   }
   return result;
+}
+
+void write_wake(int wake_fd) {
+  const std::uint64_t one = 1;
+  // Fails only when it is awake anyway.
+  [[maybe_unused]] const ssize_t written = ::write(wake_fd, &one, sizeof one);
 }
 
 }  // namespace
@@ -271,8 +279,9 @@ void uring::send(int fd, token t, const chain& bytes, bool more_follows) {
 void uring::cancel(token t) {
   io_uring_sqe* s = sqe(t);
   io_uring_prep_cancel64(s, t.value, 0);
-  s->flags |= IOSQE_CQE_SKIP_SUCCESS;  // 5.17; a failed cancel is dropped in collect()
-  io_uring_sqe_set_data64(s, token_of_cancel);
+  s->flags |= IOSQE_CQE_SKIP_SUCCESS;  // 5.17; a failed one is told
+  const std::uint32_t generation = t.what() == operation::accept ? 0 : t.generation();
+  io_uring_sqe_set_data64(s, token{operation::cancel, t.slot(), generation}.value);
 }
 
 void uring::close(int fd, token t) {
@@ -290,16 +299,15 @@ void uring::read_wakeups() {
 void uring::wake_peer(backend& other, int wake_fd) {
   auto* target = dynamic_cast<uring*>(&other);
   if (target == nullptr || !ring_messages_) {
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written =
-        ::write(wake_fd, &one, sizeof one);  // fails only when it is awake anyway
+    write_wake(wake_fd);
     return;
   }
   // MSG_RING (5.18) posts a completion into the other's ring with our next enter.
-  io_uring_sqe* s = sqe(token{token_of_cancel});
-  io_uring_prep_msg_ring(s, target->ring_.ring_fd, 0, token_of_cancel, 0);
+  const token mine{operation::wake, static_cast<std::uint32_t>(wake_fd), generation_of_sent_message};
+  io_uring_sqe* s = sqe(mine);
+  io_uring_prep_msg_ring(s, target->ring_.ring_fd, 0, token_of_message, 0);
   s->flags |= IOSQE_CQE_SKIP_SUCCESS;
-  io_uring_sqe_set_data64(s, token_of_cancel);
+  io_uring_sqe_set_data64(s, mine.value);
 }
 
 // A buffered read that misses the cache goes on in the background. What it read is of no interest, only that the
@@ -349,8 +357,14 @@ void uring::collect(std::vector<completion>& into) {
   io_uring_cqe* c = nullptr;
   io_uring_for_each_cqe(&ring_, head, c) {
     ++seen;
-    if (c->user_data == token_of_cancel) continue;
-    if (c->user_data == token_of_wake) read_wakeups();
+    const token about{c->user_data};
+    if (about.what() == operation::wake) {
+      if (c->user_data == token_of_wake) read_wakeups();
+      // A message that could not be posted (no memory, a full ring): the descriptor is the other way.
+      if (about.generation() == generation_of_sent_message && c->res < 0)
+        write_wake(static_cast<int>(about.slot()));
+      continue;
+    }
     into.push_back(translate(*c));
   }
   io_uring_cq_advance(&ring_, seen);

@@ -1,10 +1,11 @@
-// The depot's shelves, and its tally over the pools.
+// The depot's shelves: batches in and out, what is kept aside, and who gets what while somebody waits.
 #include <catenet/slab/depot.hpp>
 #include <catenet/slab/pool.hpp>
 
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstdio>
 #include <utility>
 
@@ -19,10 +20,23 @@ std::size_t default_capacity() {
   return static_cast<std::size_t>(pages) * static_cast<std::size_t>(page_size) / 2;
 }
 
+constexpr std::size_t reserved_size_max = 64_KiB;
+
 // A batch that stands in the depot keeps its length, and the batch below it, in the built-in segment of its first
 // block: nobody uses that while the block is free.
 void label(const arena::run& batch) { batch.head->own.length = batch.count; }
 arena::run labelled(block* head) { return {head, head->own.length}; }
+
+// Cuts the first `count` blocks off a batch.
+arena::run cut(arena::run& from, std::uint32_t count) {
+  if (count >= from.count) return std::exchange(from, {});
+  const arena::run front{from.head, count};
+  block* last = front.head;
+  for (std::uint32_t i = 1; i < count; ++i) last = last->link;
+  from.head = count == 0 ? from.head : std::exchange(last->link, nullptr);
+  from.count -= count;
+  return count == 0 ? arena::run{} : front;
+}
 
 }  // namespace
 
@@ -39,44 +53,243 @@ depot::depot(depot_options options)
 depot::~depot() {
   pool::settle_all_gone(*this);
 #ifdef CATENET_CHECKS
+  report_missing();
+#endif
+}
+
+#ifdef CATENET_CHECKS
+void depot::report_missing() {
   for (const class_statistics& c : statistics().classes)
     if (c.rented + c.lent != 0)
       std::fprintf(stderr, "catenet: slab ended with %llu blocks of %zu bytes still rented\n",
                    static_cast<unsigned long long>(c.rented + c.lent), c.size);
-#endif
 }
+#endif
+
+// ---- taking --------------------------------------------------------------------------------------------------
 
 arena::run depot::take(size_class c) {
+  if (wanted() >> c & 1) [[unlikely]] return {};
   shelf& s = shelves_[c];
   if (block* head = s.slots.take()) return labelled(head);
   {
     const std::lock_guard lock(s.mutex);
-    if (block* head = s.store) {
-      s.store = head->own.blk;
-      return labelled(head);
-    }
+    ++detail::rmw_count;
+    if (const arena::run idle = take_idle(s, c); idle.head != nullptr) return idle;
   }
-  arena::run made = arena_.carve(c, options_.classes.shift(c));
-  s.total.fetch_add(made.count, std::memory_order_relaxed);
-  // A span can hold several batches: one is taken, the others are laid on the shelf.
-  while (made.count > batch_[c]) {
-    const arena::run one{made.head, batch_[c]};
-    block* last = one.head;
-    for (std::uint32_t i = 1; i != one.count; ++i) last = last->link;
-    made = {std::exchange(last->link, nullptr), made.count - one.count};
-    put(c, one);
-  }
+  arena::run made = carve(c);
+  if (made.head == nullptr && reclaim(c)) made = carve(c);
   return made;
 }
 
+// What lies here beyond the slots. Under the shelf's mutex.
+arena::run depot::take_idle(shelf& s, size_class c) {
+  if (block* head = s.store) {
+    s.store = head->own.blk;
+    return labelled(head);
+  }
+  return s.cold == 0 ? arena::run{} : take_cold(s, batch_[c]);
+}
+
+// A batch fresh from the arena; what the span holds beyond that is laid on the shelf.
+arena::run depot::carve(size_class c, std::size_t extent) {
+  arena::run made = arena_.carve(c, options_.classes.shift(c), extent);
+  if (made.head == nullptr) return made;
+  shelf& s = shelves_[c];
+  s.total.fetch_add(made.count, std::memory_order_relaxed);
+  set_aside(c, made);
+  const arena::run first = cut(made, batch_[c]);
+  while (made.head != nullptr) put(c, cut(made, batch_[c]));
+  return first;
+}
+
+// The first blocks of a class become the reserve for transmitting.
+void depot::set_aside(size_class c, arena::run& fresh) {
+  shelf& s = shelves_[c];
+  if (options_.transmit_reserve == 0 || options_.classes.size(c) > reserved_size_max) return;
+  const std::lock_guard lock(s.mutex);
+  if (std::exchange(s.reserve_made, true)) return;
+  // A span of one block goes to who asked for it; the reserve then fills from what comes back.
+  s.reserve_lacking.store(options_.transmit_reserve, std::memory_order_relaxed);
+  if (fresh.count > options_.transmit_reserve) fill_reserve(s, fresh);
+}
+
+// Tops the reserve up from a batch. Under the shelf's mutex.
+void depot::fill_reserve(shelf& s, arena::run& batch) {
+  std::uint32_t lacking = s.reserve_lacking.load(std::memory_order_relaxed);
+  for (; lacking != 0 && batch.head != nullptr; --lacking) {
+    block* b = batch.head;
+    batch.head = b->link;
+    --batch.count;
+    b->link = std::exchange(s.reserve, b);
+    ++s.reserved;
+  }
+  s.reserve_lacking.store(lacking, std::memory_order_relaxed);
+}
+
+arena::run depot::take_reserved(size_class c) {
+  shelf& s = shelves_[c];
+  const std::lock_guard lock(s.mutex);
+  ++detail::rmw_count;
+  block* b = s.reserve;
+  if (b == nullptr) return {};
+  s.reserve = std::exchange(b->link, nullptr);
+  --s.reserved;
+  s.reserve_lacking.store(s.reserve_lacking.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  return {b, 1};
+}
+
+arena::run depot::take_near(size_class c, std::size_t extent) {
+  shelf& s = shelves_[c];
+  {
+    const std::lock_guard lock(s.mutex);
+    ++detail::rmw_count;
+    for (std::uint32_t at = s.cold_spans, looked = 0; at != 0 && looked != 64; ++looked) {
+      span_record& r = arena_.record(at - 1);
+      if ((at - 1) / spans_per_extent != extent) {
+        at = r.next;
+        continue;
+      }
+      block* b = r.free;
+      r.free = std::exchange(b->link, nullptr);
+      --s.cold;
+      if (--r.free_count == 0) unlist(s, at - 1);
+      return {b, 1};
+    }
+  }
+  return carve(c, extent);
+}
+
+// ---- giving --------------------------------------------------------------------------------------------------
+
 void depot::put(size_class c, arena::run batch) {
   shelf& s = shelves_[c];
+  if (s.reserve_lacking.load(std::memory_order_relaxed) != 0) [[unlikely]] {
+    const std::lock_guard lock(s.mutex);
+    ++detail::rmw_count;
+    fill_reserve(s, batch);
+    if (batch.head == nullptr) return;
+  }
   label(batch);
-  if (s.slots.put(batch.head)) return;
-  const std::lock_guard lock(s.mutex);
-  batch.head->own.blk = s.store;
-  s.store = batch.head;
+  if (!s.slots.put(batch.head)) {
+    const std::lock_guard lock(s.mutex);
+    ++detail::rmw_count;
+    batch.head->own.blk = s.store;
+    s.store = batch.head;
+  }
+  // After the batch can be seen: of this and want_blocks(), which raises the flag and then looks, one sees the other.
+  if (wanted() != 0) [[unlikely]] relieve(c);
 }
+
+// ---- waiting -------------------------------------------------------------------------------------------------
+
+void depot::want_blocks(size_class c, detail::want& w, std::uint32_t needed, priority best) {
+  shelf& s = shelves_[c];
+  {
+    const std::lock_guard lock(s.mutex);
+    w.best = best;
+    w.needed = needed > w.delivered_count ? needed - w.delivered_count : 0;
+    if (!w.listed) {
+      w.listed = true;
+      w.ticket = tickets_.fetch_add(1, std::memory_order_relaxed);
+      w.next = std::exchange(s.wants, &w);
+    }
+    wanted_.fetch_or(1u << c, std::memory_order_seq_cst);
+  }
+  if (!hand_out(c) && (reclaim(c), !hand_out(c))) wake_holders(c, w.who);
+}
+
+arena::run depot::collect(size_class c, detail::want& w) {
+  const std::lock_guard lock(shelves_[c].mutex);
+  return {std::exchange(w.delivered, nullptr), std::exchange(w.delivered_count, 0u)};
+}
+
+void depot::forget(size_class c, detail::want& w) {
+  shelf& s = shelves_[c];
+  const std::lock_guard lock(s.mutex);
+  for (detail::want** link = &s.wants; *link != nullptr; link = &(*link)->next) {
+    if (*link != &w) continue;
+    *link = w.next;
+    break;
+  }
+  w.listed = false;
+  w.needed = 0;
+  if (s.wants == nullptr) wanted_.fetch_and(~(1u << c), std::memory_order_seq_cst);
+}
+
+// Puts blocks aside for those who wait, the most urgent first, then the oldest; false when somebody got less than
+// needed. A pool that was served keeps its place in the list until it says that nobody waits there any more.
+bool depot::hand_out(size_class c) {
+  shelf& s = shelves_[c];
+  std::array<pool*, 8> served{};
+  std::size_t count = 0;
+  bool all = true;
+  {
+    const std::lock_guard lock(s.mutex);
+    while (count != served.size()) {
+      detail::want* next = nullptr;
+      for (detail::want* w = s.wants; w != nullptr; w = w->next)
+        if (w->needed != 0 &&
+            (next == nullptr || std::pair{w->best, w->ticket} < std::pair{next->best, next->ticket}))
+          next = w;
+      if (next == nullptr) break;
+      arena::run batch;
+      if (block* head = s.slots.take()) batch = labelled(head);
+      if (batch.head == nullptr) batch = take_idle(s, c);
+      if (batch.head == nullptr) {
+        batch = arena_.carve(c, options_.classes.shift(c));
+        s.total.fetch_add(batch.count, std::memory_order_relaxed);
+      }
+      if (batch.head == nullptr) {
+        all = false;
+        break;
+      }
+      arena::run share = cut(batch, next->needed);
+      if (batch.head != nullptr) {
+        label(batch);
+        batch.head->own.blk = s.store;
+        s.store = batch.head;
+      }
+      next->needed -= share.count;
+      next->delivered_count += share.count;
+      next->ticket = tickets_.fetch_add(1, std::memory_order_relaxed);
+      block* last = share.head;
+      while (last->link != nullptr) last = last->link;
+      last->link = std::exchange(next->delivered, share.head);
+      served[count++] = next->who;
+    }
+  }
+  for (std::size_t i = 0; i != count; ++i) wake(served[i]);
+  return all && (count != served.size() || hand_out(c));
+}
+
+// Something of class `returned` was put down while somebody waits.
+void depot::relieve(size_class returned) {
+  for (std::uint32_t left = wanted(); left != 0; left &= left - 1) {
+    const auto c = static_cast<size_class>(std::countr_zero(left));
+    if (hand_out(c) || c == returned) continue;
+    if (reclaim(c)) hand_out(c);
+  }
+}
+
+// Tells a pool's thread that something lies ready. The pool may have ended: then it is not in the list.
+void depot::wake(pool* who) {
+  const std::lock_guard lock(pools_mutex_);
+  if (std::find(pools_.begin(), pools_.end(), who) == pools_.end()) return;
+  who->delivery_.store(true, std::memory_order_seq_cst);
+  if (who->wake_ != nullptr) who->wake_(who->wake_context_);
+}
+
+// Wakes the pools whose caches hold blocks of that class: their next turn spills them.
+void depot::wake_holders(size_class c, const pool* but) {
+  const std::lock_guard lock(pools_mutex_);
+  for (pool* p : pools_) {
+    const pool::cache& k = p->caches_[c];
+    if (p != but && p->wake_ != nullptr && k.count.get() + k.spare_count.get() != 0) p->wake_(p->wake_context_);
+  }
+}
+
+// ---- pools and sums ------------------------------------------------------------------------------------------
 
 void depot::enroll(pool& p) {
   const std::lock_guard lock(pools_mutex_);
@@ -86,6 +299,8 @@ void depot::enroll(pool& p) {
 void depot::leave(pool& p) {
   const std::lock_guard lock(pools_mutex_);
   std::erase(pools_, &p);
+  departed_posted_ += p.posted_.get();
+  departed_settled_ += p.settled_.get();
   for (std::size_t c = 0; c != options_.classes.count(); ++c) {
     const pool::cache& k = p.caches_[c];
     departed_flows_[c].taken += k.taken.get();
@@ -95,31 +310,77 @@ void depot::leave(pool& p) {
   }
 }
 
+// One reading of every counter. Under pools_mutex_.
+struct depot::tally {
+  struct line {
+    flows sum;
+    std::uint64_t total = 0, cached = 0, lent = 0, waiters = 0;
+  };
+  std::array<line, size_class_count_max> of;
+  std::uint64_t moves = 0, posted = 0, settled = 0;
+  bool moving = false;
+};
+
+void depot::collect(tally& t) const {
+  t = {};
+  t.posted = departed_posted_;
+  t.settled = departed_settled_;
+  for (const pool* p : pools_) {
+    t.moving |= (p->moves_.get() & 1) != 0;
+    t.moves += p->moves_.get();
+    t.posted += p->posted_.get();
+    t.settled += p->settled_.get();
+  }
+  for (std::size_t c = 0; c != options_.classes.count(); ++c) {
+    tally::line& l = t.of[c];
+    l.sum = departed_flows_[c];
+    l.total = shelves_[c].total.load(std::memory_order_relaxed);
+    for (const pool* p : pools_) {
+      const pool::cache& k = p->caches_[c];
+      l.cached += k.count.get() + k.spare_count.get();
+      l.lent += k.lent.get();
+      l.waiters += k.waiters.get();
+      l.sum.taken += k.taken.get();
+      l.sum.given += k.given.get();
+      l.sum.refills += k.refills.get();
+      l.sum.spills += k.spills.get();
+    }
+  }
+}
+
 slab_statistics depot::statistics() const {
   slab_statistics all;
   all.committed_bytes = arena_.committed();
   all.capacity_bytes = arena_.capacity();
   const std::lock_guard lock(pools_mutex_);
+  // Read twice, until no block has moved between depot and pools meanwhile: then one cut goes through all of them.
+  constexpr int tries = 50;
+  tally t, again;
+  collect(t);
+  for (int i = 0; i != tries && !all.exact; ++i) {
+    collect(again);
+    all.exact = !t.moving && !again.moving && t.moves == again.moves;
+    t = again;
+  }
+  all.pools = pools_.size();
+  all.segments_homeward = t.posted > t.settled ? t.posted - t.settled : 0;
   for (std::size_t c = 0; c != options_.classes.count(); ++c) {
+    const tally::line& l = t.of[c];
     class_statistics one;
     one.size = options_.classes.size(c);
-    flows sum = departed_flows_[c];
-    for (const pool* p : pools_) {
-      const pool::cache& k = p->caches_[c];
-      one.cached += k.count.get() + k.spare_count.get();
-      one.lent += k.lent.get();
-      sum.taken += k.taken.get();
-      sum.given += k.given.get();
-      sum.refills += k.refills.get();
-      sum.spills += k.spills.get();
-    }
-    one.total = shelves_[c].total.load(std::memory_order_relaxed);
-    one.refills = sum.refills;
-    one.spills = sum.spills;
-    // Read while cores move blocks, the terms may belong to different moments: never below zero.
-    const std::uint64_t out = sum.taken > sum.given ? sum.taken - sum.given : 0;
-    one.in_depot = one.total > out ? one.total - out : 0;
-    one.rented = out > one.cached + one.lent ? out - one.cached - one.lent : 0;
+    one.total = l.total;
+    one.lent = l.lent;
+    one.waiters = l.waiters;
+    one.refills = l.sum.refills;
+    one.spills = l.sum.spills;
+    // Terms that belong to different moments must not make one below zero.
+    const std::uint64_t outside = std::min(l.sum.taken > l.sum.given ? l.sum.taken - l.sum.given : 0, l.total);
+    one.lent = std::min(one.lent, outside);
+    one.cached = std::min(l.cached, outside - one.lent);
+    one.in_depot = one.total - outside;
+    one.rented = outside - one.cached - one.lent;
+    high_water_[c] = std::max(high_water_[c], one.rented + one.lent);
+    one.high_water = high_water_[c];
     all.classes.push_back(one);
   }
   return all;

@@ -1,8 +1,8 @@
 // Mailboxes and the callables that go through them.
-#include <mailbox.hpp>
-
 #include <catenet/engine/callback.hpp>
+
 #include <gtest/gtest.h>
+#include <mailbox.hpp>
 
 #include <atomic>
 #include <memory>

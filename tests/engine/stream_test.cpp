@@ -35,7 +35,8 @@ TEST_P(echoes, every_byte_in_order) {
   std::thread writer([&] {
     std::mt19937 random(1);
     for (std::size_t at = 0; at != bytes;) {
-      const std::size_t part = std::min<std::size_t>(bytes - at, random() % (random() % 4 == 0 ? 300000 : 5000) + 1);
+      const std::size_t part =
+          std::min<std::size_t>(bytes - at, random() % (random() % 4 == 0 ? 300000 : 5000) + 1);
       ASSERT_TRUE(c.send(pattern(at, part)));
       at += part;
     }
@@ -59,10 +60,11 @@ TEST_P(echoes, every_byte_in_order) {
 }
 
 INSTANTIATE_TEST_SUITE_P(stream, echoes,
-                         testing::Values(size_case{1, "127.0.0.1:0"}, size_case{2, "[::1]:0"}, size_case{511, "unix"},
-                                         size_case{4096, "127.0.0.1:0"}, size_case{4097, "unix"},
-                                         size_case{65536, "*:0"}, size_case{1_MiB + 1, "127.0.0.1:0"},
-                                         size_case{8_MiB, "unix"}, size_case{64_MiB, "127.0.0.1:0"}));
+                         testing::Values(size_case{1, "127.0.0.1:0"}, size_case{2, "[::1]:0"},
+                                         size_case{511, "unix"}, size_case{4096, "127.0.0.1:0"},
+                                         size_case{4097, "unix"}, size_case{65536, "*:0"},
+                                         size_case{1_MiB + 1, "127.0.0.1:0"}, size_case{8_MiB, "unix"},
+                                         size_case{64_MiB, "127.0.0.1:0"}));
 
 TEST(stream, many_at_once) {
   constexpr int clients = 60;
@@ -71,7 +73,8 @@ TEST(stream, many_at_once) {
   std::vector<client> all;
   for (int i = 0; i != clients; ++i) all.emplace_back(host.at());
   for (int round = 0; round != 5; ++round) {
-    for (int i = 0; i != clients; ++i) ASSERT_TRUE(all[i].send(pattern(static_cast<std::uint64_t>(i) * 7, 5000)));
+    for (int i = 0; i != clients; ++i)
+      ASSERT_TRUE(all[i].send(pattern(static_cast<std::uint64_t>(i) * 7, 5000)));
     for (int i = 0; i != clients; ++i)
       ASSERT_EQ(off_pattern(static_cast<std::uint64_t>(i) * 7, all[i].receive(5000)), std::string::npos);
   }
@@ -83,8 +86,8 @@ TEST(stream, many_at_once) {
 
 TEST(stream, many_sends_of_one_turn_leave_as_one) {
   engine_host host({.received = [](stream& s, chain&&) {
-    for (int i = 0; i != 100; ++i) EXPECT_EQ(s.send(chain::copy_of(pattern(static_cast<std::uint64_t>(i) * 600, 600))),
-                                             send_result::sent);
+    for (int i = 0; i != 100; ++i)
+      EXPECT_EQ(s.send(chain::copy_of(pattern(static_cast<std::uint64_t>(i) * 600, 600))), send_result::sent);
     EXPECT_EQ(s.unsent(), 60000u);
   }});
   host.start();
@@ -145,28 +148,27 @@ TEST(stream, watermarks_hold_back_and_tell_once_it_is_drained) {
   o.send_limit = 16_MiB;
   std::atomic<int> writable{0}, state{0};
   std::atomic<std::uint64_t> low{~0ull};
-  engine_host host(
-      {.received =
-           [&](stream& s, chain&&) {
-             // Far more than the sockets' buffers take.
-             send_result r{};
-             std::uint64_t sent = 0;
-             while (sent < 16_MiB) {
-               r = s.send(chain::copy_of(pattern(sent, 64_KiB)));
-               sent += 64_KiB;
-               EXPECT_EQ(r, s.unsent() > 256_KiB ? send_result::queued : send_result::sent);
-             }
-             chain more = chain::copy_of("more");
-             EXPECT_EQ(s.send(std::move(more)), send_result::over_limit);
-             EXPECT_EQ(more.to_string(), "more") << "a refused chain stays as it was";
-             state = 1;
-           },
-       .writable =
-           [&](stream& s) {
-             ++writable;
-             low = s.unsent();
-           }},
-      o);
+  engine_host host({.received =
+                        [&](stream& s, chain&&) {
+                          // Far more than the sockets' buffers take.
+                          send_result r{};
+                          std::uint64_t sent = 0;
+                          while (sent < 16_MiB) {
+                            r = s.send(chain::copy_of(pattern(sent, 64_KiB)));
+                            sent += 64_KiB;
+                            EXPECT_EQ(r, s.unsent() > 256_KiB ? send_result::queued : send_result::sent);
+                          }
+                          chain more = chain::copy_of("more");
+                          EXPECT_EQ(s.send(std::move(more)), send_result::over_limit);
+                          EXPECT_EQ(more.to_string(), "more") << "a refused chain stays as it was";
+                          state = 1;
+                        },
+                    .writable =
+                        [&](stream& s) {
+                          ++writable;
+                          low = s.unsent();
+                        }},
+                   o);
   host.start();
   client c(host.at(), 32768);
   c.send("x");
@@ -309,7 +311,8 @@ TEST(stream, paused_hands_over_nothing_and_resumed_everything_in_order) {
 }
 
 TEST(stream, what_came_before_the_pause_took_hold_is_held_with_the_end_behind_it) {
-  // The handler pauses at the first bytes; more, and the FIN, are with the kernel or in the same turn's completions.
+  // The handler pauses at the first bytes; more, and the FIN, are with the kernel or in the same turn's
+  // completions.
   std::atomic<std::uint64_t> got{0};
   std::atomic<int> calls{0};
   std::atomic<bool> ended{false}, bad{false};
@@ -348,7 +351,8 @@ TEST(stream, what_came_before_the_pause_took_hold_is_held_with_the_end_behind_it
   host.stop();
 }
 
-// Pausing and resuming from other streams' handlers, within the turn in which more bytes of the stream are told.
+// Pausing and resuming from other streams' handlers, within the turn in which more bytes of the stream are
+// told.
 TEST(stream, order_holds_however_pauses_and_resumes_fall_between_completions) {
   struct of_stream {
     std::uint64_t got = 0;
@@ -369,14 +373,16 @@ TEST(stream, order_holds_however_pauses_and_resumes_fall_between_completions) {
                           if (off_pattern(mine.got, bytes.to_string()) != std::string::npos) bad = true;
                           mine.got += bytes.bytes();
                           total += bytes.bytes();
-                          for (stream* other : live)
-                            switch (random() % 4) {
-                              case 0: other->pause(); break;
+                          for (stream* other : live) switch (random() % 4) {
+                              case 0:
+                                other->pause();
+                                break;
                               case 1:
                                 other->pause();
                                 other->resume();
                                 break;
-                              default: other->resume();
+                              default:
+                                other->resume();
                             }
                           live[random() % live.size()]->resume();
                         },
@@ -433,7 +439,8 @@ TEST(stream, paused_for_good_bounds_what_is_held) {
   // As much as goes in, for a while.
   std::thread flood([&] {
     const std::string part = pattern(0, 256_KiB);
-    while (::send(c.fd(), part.data(), part.size(), MSG_NOSIGNAL) > 0) {}
+    while (::send(c.fd(), part.data(), part.size(), MSG_NOSIGNAL) > 0) {
+    }
   });
   sleep_ms(500);
   EXPECT_LT(host.statistics().bytes_in, 8_MiB) << "the pause did not take hold";

@@ -27,7 +27,8 @@ struct probe final : timer {
 
 class from_time : public testing::TestWithParam<std::uint32_t> {};
 
-// Random starts, moves, stops and steps; a model that keeps due times as 64-bit numbers says what must expire when.
+// Random starts, moves, stops and steps; a model that keeps due times as 64-bit numbers says what must expire
+// when.
 TEST_P(from_time, agrees_with_a_plain_model) {
   std::mt19937 random(GetParam());
   std::uint64_t now = GetParam();
@@ -95,11 +96,13 @@ TEST_P(from_time, agrees_with_a_plain_model) {
 
 // The clock's wrap at 2^32, and the borders of the levels.
 INSTANTIATE_TEST_SUITE_P(timer_wheel, from_time,
-                         testing::Values(0u, 1u, 63u, 4095u, 0xfffffff0u, 0xffff0000u, 0x7ffffff0u, 0xff000000u));
+                         testing::Values(0u, 1u, 63u, 4095u, 0xfffffff0u, 0xffff0000u, 0x7ffffff0u,
+                                         0xff000000u));
 
 TEST(timer_wheel, expires_at_each_border_exactly) {
   for (const std::uint32_t start : {0u, 62u, 4090u, 0xffffffc0u, 0xfffff000u, 0xffffffffu})
-    for (const std::uint32_t delay : {1u, 63u, 64u, 65u, 4095u, 4096u, 4097u, 262143u, 262144u, 262145u, 16777216u}) {
+    for (const std::uint32_t delay :
+         {1u, 63u, 64u, 65u, 4095u, 4096u, 4097u, 262143u, 262144u, 262145u, 16777216u}) {
       timer_wheel wheel;
       wheel.set_now(start);
       probe t;

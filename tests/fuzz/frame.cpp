@@ -41,7 +41,7 @@ outcome decode(const frame::format& how, std::string_view wire, std::size_t piec
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  static depot blocks{{.capacity = 64_MiB, .huge_pages = false}};
+  static depot blocks{{.classes = {}, .capacity = 64_MiB, .huge_pages = false}};
   static pool mine{blocks};
   if (size < 2) return 0;
   const frame::format& how = *std::vector{&frame::length_u32, &frame::magic_u32, &frame::varint}[data[0] % 3];

@@ -34,7 +34,7 @@ constexpr std::uint64_t body_max = 200;
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size < 2) return 0;
+  if (size < 3) return 0;
   static catenet::depot depot;
   catenet::pool pool{depot};
   // The first two bytes say how the rest is cut: the size of the pieces, and whether some are joined to one arrival.

@@ -1,8 +1,8 @@
 // The frame codec against a plain model: whatever way a stream is cut into pieces, the same payloads come
 // out, and no byte of a block is lost or leaked.
 #include <catenet/frame/decoder.hpp>
-#include <catenet/slab/depot.hpp>
-#include <catenet/slab/pool.hpp>
+
+#include "bus_slab.hpp"
 
 #include <gtest/gtest.h>
 
@@ -16,17 +16,6 @@
 namespace {
 
 using namespace catenet;
-
-struct slab {
-  depot blocks{{.classes = {512, 4_KiB, 16_KiB, 64_KiB}, .capacity = 64_MiB, .huge_pages = false}};
-  pool mine{blocks};
-  ~slab() { EXPECT_EQ(rented(), 0u); }
-  std::uint64_t rented() const {
-    std::uint64_t sum = 0;
-    for (const auto& c : blocks.statistics().classes) sum += c.rented + c.lent;
-    return sum;
-  }
-};
 
 // A plain spelling of each format, written apart from the library's.
 std::string model_frame(const frame::format& how, const std::string& payload) {
@@ -53,7 +42,7 @@ std::string random_text(std::mt19937& random, std::size_t length) {
 class frame_formats : public testing::TestWithParam<const frame::format*> {};
 
 TEST_P(frame_formats, any_cut_gives_the_same_frames) {
-  slab memory;
+  bus_slab memory;
   const frame::format& how = *GetParam();
   for (unsigned seed = 0; seed != 60; ++seed) {
     std::mt19937 random(seed);
@@ -86,7 +75,7 @@ TEST_P(frame_formats, any_cut_gives_the_same_frames) {
 }
 
 TEST_P(frame_formats, encode_writes_what_the_model_writes) {
-  slab memory;
+  bus_slab memory;
   const frame::format& how = *GetParam();
   std::mt19937 random(7);
   chain out;
@@ -101,7 +90,7 @@ TEST_P(frame_formats, encode_writes_what_the_model_writes) {
 }
 
 TEST_P(frame_formats, a_payload_at_the_limit_passes_and_one_beyond_is_refused_by_its_header_alone) {
-  slab memory;
+  bus_slab memory;
   const frame::format& how = *GetParam();
   for (const std::size_t beyond : {0u, 1u}) {
     frame::decoder decoder{how, {.payload_bytes_max = 1000}};
@@ -120,7 +109,7 @@ TEST_P(frame_formats, a_payload_at_the_limit_passes_and_one_beyond_is_refused_by
 }
 
 TEST_P(frame_formats, a_long_payload_is_not_copied) {
-  slab memory;
+  bus_slab memory;
   const frame::format& how = *GetParam();
   const std::string wire = model_frame(how, std::string(50'000, 'y'));
   chain bytes = chain::copy_of(wire);
@@ -144,7 +133,7 @@ std::optional<frame::status> first_status(const frame::format& how, std::string_
 }
 
 TEST(frame_decoder, a_wrong_magic_is_told_by_its_first_wrong_byte) {
-  slab memory;
+  bus_slab memory;
   EXPECT_EQ(first_status(frame::magic_u32, ""), frame::status::more);
   EXPECT_EQ(first_status(frame::magic_u32, "\xAB\x43"), frame::status::more);
   EXPECT_EQ(first_status(frame::magic_u32, "\xAB\x44"), frame::status::bad_magic);
@@ -154,7 +143,7 @@ TEST(frame_decoder, a_wrong_magic_is_told_by_its_first_wrong_byte) {
 }
 
 TEST(frame_decoder, varints_have_one_spelling) {
-  slab memory;
+  bus_slab memory;
   EXPECT_EQ(first_status(frame::varint, std::string_view{"\0", 1}), frame::status::frame);
   EXPECT_EQ(first_status(frame::varint, std::string_view{"\x80\0", 2}), frame::status::bad_length);
   EXPECT_EQ(first_status(frame::varint, "\x80\x80"), frame::status::more);
@@ -166,7 +155,7 @@ TEST(frame_decoder, varints_have_one_spelling) {
 }
 
 TEST(frame_decoder, a_drip_of_single_bytes_pins_few_blocks) {
-  slab memory;
+  bus_slab memory;
   frame::decoder decoder{frame::length_u32};
   const std::string wire = model_frame(frame::length_u32, std::string(2000, 'd'));
   chain payload;
@@ -180,7 +169,7 @@ TEST(frame_decoder, a_drip_of_single_bytes_pins_few_blocks) {
 }
 
 TEST(frame_decoder, encode_refuses_what_the_header_cannot_tell) {
-  slab memory;
+  bus_slab memory;
   static constexpr frame::format tiny{"tiny", 4, 10, frame::length_u32.parse, frame::length_u32.write};
   chain payload = chain::copy_of("0123456789a");
   chain out;

@@ -165,6 +165,20 @@ TEST_F(http_codec, what_is_wrong_is_found_as_soon_as_it_can_be) {
   }
 }
 
+TEST_F(http_codec, a_line_that_ends_at_the_limit_of_the_head_is_the_last_that_is_looked_at) {
+  http::limits most;
+  most.head_bytes = 100;
+  for (std::size_t bytes = 95; bytes != 110; ++bytes) {
+    std::string head = "GET / HTTP/1.1\r\nHost: a\r\nB: ";
+    head += std::string(bytes - head.size() - 4, 'b') + "\r\n\r\n";
+    for (const std::size_t step : {std::size_t{1}, std::size_t{60}, head.size()}) {
+      http_codec_session s{most};
+      for (std::size_t at = 0; at < head.size(); at += step) s.feed(one_segment(head.substr(at, step)));
+      EXPECT_EQ(s.fault().status, bytes <= 100 ? 0 : 431) << bytes << " in steps of " << step;
+    }
+  }
+}
+
 TEST_F(http_codec, a_body_comes_out_in_place_and_in_parts_of_the_size_asked_for) {
   chain input = one_segment("0123456789rest");
   const std::byte* begin = input.front().data();

@@ -81,6 +81,7 @@ std::vector<std::string> decode(std::string_view input, const std::vector<std::s
                                 decoding how) {
   static const decoder_limits defaults;
   decoder d{how.limits == nullptr ? defaults : *how.limits, how.self};
+  if (how.shelf != nullptr) d.use_deflate(*how.shelf, how.takeover);
   std::vector<std::string> events;
   chain in;
   std::size_t piece = 0;

@@ -45,6 +45,8 @@ struct decoding {
   const decoder_limits* limits = nullptr;  ///< null: the defaults
   role self = role::server;
   bool shared = false;
+  deflate_shelf* shelf = nullptr;  ///< permessage-deflate is spoken
+  bool takeover = false;
 };
 std::vector<std::string> decode(std::string_view input, const std::vector<std::size_t>& pieces,
                                 decoding how = {});

@@ -1,6 +1,7 @@
 // The opening handshake against rows 68, 69 and 71–75 of bad-input.md.
 #include <catenet/http/head_parser.hpp>
 #include <catenet/ws/handshake.hpp>
+#include <catenet/ws/options.hpp>
 
 #include "ws_frames.hpp"
 
@@ -32,14 +33,16 @@ void PrintTo(const row& r, std::ostream* out) { *out << r.name; }
 class ws_handshake : public slab_test, public ::testing::WithParamInterface<row> {};
 
 TEST_P(ws_handshake, gets_its_answer) {
-  const std::vector<std::string> subprotocols = {"chat", "superchat"};
-  const std::vector<std::string> origins = {"https://example.org", "http://localhost:8080"};
+  options policy;
+  policy.subprotocols = {"chat", "superchat"};
+  policy.origins = {"https://example.org", "http://localhost:8080"};
+  policy.deflate.enabled = true;
   chain in = chain::copy_of(GetParam().head + "\r\n");
   http::head_parser parser;
   http::request_head head;
   ASSERT_EQ(parser.next(in, http::limits{}, head), http::head_parser::progress::complete)
       << parser.why().reason;
-  const handshake answer = check_handshake(head, {subprotocols, origins});
+  const handshake answer = check_handshake(head, policy);
   EXPECT_EQ(answer.status, GetParam().status) << answer.reason;
   EXPECT_EQ(answer.subprotocol, GetParam().subprotocol);
   if (answer.status == 101) {
@@ -103,6 +106,8 @@ INSTANTIATE_TEST_SUITE_P(
         row{"75_with_a_space", with("Sec-WebSocket-Protocol: chat room"), 400},
         row{"75_empty_element", with("Sec-WebSocket-Protocol: chat,,superchat"), 400},
         row{"75_empty", with("Sec-WebSocket-Protocol: "), 400},
+        row{"99_extensions_malformed", with("Sec-WebSocket-Extensions: permessage-deflate;"), 400},
+        row{"99_an_offer_declined", with("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7")},
         row{"75_twice_the_same", with("Sec-WebSocket-Protocol: chat, chat"), 400}),
     [](const ::testing::TestParamInfo<row>& one) { return "row_" + one.param.name; });
 

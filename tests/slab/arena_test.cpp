@@ -92,6 +92,9 @@ TEST(arena, gives_memory_back_to_the_system) {
   ASSERT_EQ(mincore(at, 1_MiB, resident.data()), 0);
   EXPECT_TRUE(resident[0] & 1);
   a.uncarve(run.head);
+  EXPECT_EQ(a.trim(64_MiB, [](void*, std::size_t) { return true; }), 0u) << "a pinned extent stays";
+  EXPECT_EQ(a.trim(64_MiB), 1_MiB);
+  EXPECT_EQ(a.trim(64_MiB), 0u);
   ASSERT_EQ(mincore(at, 1_MiB, resident.data()), 0);
   for (const unsigned char page : resident) ASSERT_FALSE(page & 1);
 }

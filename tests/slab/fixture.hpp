@@ -18,6 +18,7 @@ inline depot_options small_depot(std::size_t capacity = 64_MiB, size_class_table
   options.classes = classes;
   options.capacity = capacity;
   options.huge_pages = false;
+  options.transmit_reserve = 0;
   return options;
 }
 

@@ -1,10 +1,13 @@
-// An engine that runs on a thread of its own while a test talks to it, with handlers written as lambdas. At the end it
-// checks what every engine owes: no error, every block at home, no descriptor left open.
+// An engine that runs on a thread of its own while a test talks to it, with handlers written as lambdas. At
+// the end it checks what every engine owes: no error, every block at home, no descriptor left open.
 #pragma once
 
 #include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
 #include <catenet/engine/stream.hpp>
 #include <catenet/slab/chain.hpp>
+
+#include "support/chosen_io.hpp"
 
 #include <dirent.h>
 #include <gtest/gtest.h>
@@ -96,6 +99,7 @@ inline handlers echo() {
 
 inline engine_options quick(engine_options o = {}) {
   o.handle_signals = false;
+  if (o.io == io_choice::automatic) o.io = chosen_io();
   if (o.slab.capacity == 0) o.slab.capacity = 512_MiB;
   o.linger_ms = std::min(o.linger_ms, 500u);
   return o;
@@ -104,7 +108,9 @@ inline engine_options quick(engine_options o = {}) {
 class engine_host {
  public:
   explicit engine_host(handlers h, engine_options o = {}, std::string_view where = "127.0.0.1:0")
-      : descriptors_(open_descriptors()), h_(std::move(h)), net_(std::make_unique<engine>(quick(std::move(o)))) {
+      : descriptors_(open_descriptors()),
+        h_(std::move(h)),
+        net_(std::make_unique<engine>(quick(std::move(o)))) {
     if (!where.empty()) listen(where, h_);
   }
   ~engine_host() {
@@ -117,8 +123,7 @@ class engine_host {
 
   /// Another listener; before start().
   endpoint listen(std::string_view where, const handlers& h) {
-    const error e =
-        net_->listen(where, [&h](core&) { return std::make_unique<scripted>(h); }, &bound_);
+    const error e = net_->listen(where, [&h](core&) { return std::make_unique<scripted>(h); }, &bound_);
     EXPECT_FALSE(e) << e.text();
     return bound_;
   }

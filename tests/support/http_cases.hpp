@@ -1,5 +1,5 @@
-// The HTTP table of bad input: what a client may send, and what it must get. One table, run against the codec without
-// a socket and against a server on one.
+// The HTTP table of bad input: what a client may send, and what it must get. One table, run against the codec
+// without a socket and against a server on one.
 #pragma once
 
 #include <ostream>
@@ -9,12 +9,12 @@
 namespace catenet::test {
 
 struct http_case {
-  int row;            ///< of the table in docs/http.md
+  int row;  ///< of the table in docs/http.md
   std::string name;
   std::string input;
-  int status;         ///< of the answer
-  bool codec;         ///< the codec decides it: without a socket it is a fault of that status (>= 400), or accepted
-  bool closes;        ///< the connection ends after the answer; otherwise the next request is answered
+  int status;   ///< of the answer
+  bool codec;   ///< the codec decides it: without a socket it is a fault of that status (>= 400), or accepted
+  bool closes;  ///< the connection ends after the answer; otherwise the next request is answered
 };
 
 /// How googletest shows a case.

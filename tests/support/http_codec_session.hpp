@@ -1,5 +1,5 @@
-// A connection without a socket: bytes in, a log of what the codecs made of them out. Two ways of cutting up the same
-// bytes must give the same log.
+// A connection without a socket: bytes in, a log of what the codecs made of them out. Two ways of cutting up
+// the same bytes must give the same log.
 #pragma once
 
 #include <catenet/http/body_decoder.hpp>
@@ -36,8 +36,10 @@ class http_codec_session {
       case http::head_parser::progress::more:
         if (!input.empty()) log_ += "input was left behind\n";
         return false;
-      case http::head_parser::progress::broken: return stop(parser_.why());
-      case http::head_parser::progress::complete: break;
+      case http::head_parser::progress::broken:
+        return stop(parser_.why());
+      case http::head_parser::progress::complete:
+        break;
     }
     log_head();
     last_target_ = std::string{head_.target};
@@ -58,9 +60,13 @@ class http_codec_session {
       case http::body_decoder::progress::more:
         if (!input.empty()) log_ += "input was left behind\n";
         return false;
-      case http::body_decoder::progress::full: log_ += "full without a limit\n"; return false;
-      case http::body_decoder::progress::broken: return stop(decoder_.why());
-      case http::body_decoder::progress::end: break;
+      case http::body_decoder::progress::full:
+        log_ += "full without a limit\n";
+        return false;
+      case http::body_decoder::progress::broken:
+        return stop(decoder_.why());
+      case http::body_decoder::progress::end:
+        break;
     }
     flush_body();
     if (decoder_.trailers() != nullptr)
@@ -88,10 +94,11 @@ class http_codec_session {
 
   void log_head() {
     log_ += "head " + std::string{head_.method_name} + " " + std::string{head_.target} + " 1." +
-            std::to_string(head_.minor) + " path=" + std::string{head_.path} + " query=" + std::string{head_.query} +
-            " authority=" + std::string{head_.authority} + " length=" + std::to_string(head_.content_length) +
-            (head_.chunked ? " chunked" : "") + (head_.keep_alive ? " keep" : " close") +
-            (head_.expect_continue ? " expect" : "") + (head_.upgrade ? " upgrade" : "") + "\n";
+            std::to_string(head_.minor) + " path=" + std::string{head_.path} +
+            " query=" + std::string{head_.query} + " authority=" + std::string{head_.authority} +
+            " length=" + std::to_string(head_.content_length) + (head_.chunked ? " chunked" : "") +
+            (head_.keep_alive ? " keep" : " close") + (head_.expect_continue ? " expect" : "") +
+            (head_.upgrade ? " upgrade" : "") + "\n";
     for (const http::field one : head_.fields)
       log_ += "field " + std::string{one.name} + "=" + std::string{one.value} + "\n";
   }

@@ -19,12 +19,12 @@ header peek(const format& how, const chain& bytes, const limits& within) {
   return h;
 }
 
-void decoder::feed(chain&& bytes) {
-  const bool small = bytes.bytes() <= copy_bytes_max && !bytes_.empty();
-  if (small && bytes.segment_count() == 1 && bytes_.append_copy(bytes.front()))
+void gather(chain& into, chain&& bytes) {
+  const bool small = bytes.bytes() <= copy_bytes_max && !into.empty() && bytes.head() == bytes.tail();
+  if (small && into.append_copy(bytes.front()))
     bytes.clear();
   else
-    bytes_.append(std::move(bytes));
+    into.append(std::move(bytes));
 }
 
 status decoder::next(chain& payload) {

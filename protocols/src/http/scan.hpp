@@ -10,6 +10,7 @@
 #include <catenet/http/head_parser.hpp>
 #include <catenet/http/request_head.hpp>
 
+#include <algorithm>
 #include <cstddef>
 #include <string_view>
 
@@ -59,7 +60,7 @@ head_parser::progress scan_lines(const char* base, std::size_t size, const scan_
   };
   for (;;) {
     const std::size_t bound = first_done ? most.bytes - 1 : most.first_line + std::size_t{1};
-    const char* stop = base + (size < bound ? size : bound);
+    const char* stop = base + std::max<std::size_t>(at, std::min(size, bound));
     const char* cr = find_control(base + at, stop);
     at = static_cast<std::uint32_t>(cr - base);
     if (cr == stop) [[unlikely]] {

@@ -4,15 +4,11 @@
 #include <catenet/ws/connection.hpp>
 #include <catenet/ws/encoder.hpp>
 
-#include "service.hpp"
+#include "ws/service.hpp"
 
 #include <algorithm>
 
 namespace catenet::ws {
-
-namespace {
-opcode opcode_of(const message& m) { return m.is_text() ? opcode::text : opcode::binary; }
-}  // namespace
 
 void* connection::operator new(std::size_t bytes) noexcept { return mi_malloc_small(bytes); }
 void connection::operator delete(void* at) { mi_free(at); }
@@ -30,19 +26,20 @@ send_result connection::refusal(std::uint64_t bytes) const {
 }
 
 send_result connection::send(std::string_view text) {
+  if (owner().compresses(*this, text.size())) return send(message::text(text));
   const send_result refused = refusal(text.size());
-  return refused != send_result::sent ? refused : owner().send(*this, encode(opcode::text, text));
+  return refused != send_result::sent ? refused : owner().send_frame(*this, encode(opcode::text, text));
 }
 
 send_result connection::send(std::span<const std::byte> binary) {
+  if (owner().compresses(*this, binary.size())) return send(message::binary(binary));
   const send_result refused = refusal(binary.size());
-  return refused != send_result::sent ? refused : owner().send(*this, encode(opcode::binary, binary));
+  return refused != send_result::sent ? refused : owner().send_frame(*this, encode(opcode::binary, binary));
 }
 
 send_result connection::send(message&& m) {
   const send_result refused = refusal(m.size());
-  return refused != send_result::sent ? refused
-                                      : owner().send(*this, encode(opcode_of(m), std::move(m.payload())));
+  return refused != send_result::sent ? refused : owner().send(*this, std::move(m));
 }
 
 send_result connection::send(message& m) {
@@ -54,7 +51,7 @@ send_result connection::send(prepared& m) {
   const send_result refused = refusal(m.frame_.bytes());
   if (refused != send_result::sent) return refused;
   std::optional<chain> twin = m.frame_.share();
-  return twin ? owner().send(*this, std::move(*twin)) : send_result::over_limit;
+  return twin ? owner().send_frame(*this, std::move(*twin)) : send_result::over_limit;
 }
 
 send_result connection::ping(std::string_view payload) {
@@ -74,17 +71,17 @@ bool connection::subscribe(std::string_view topic) {
 bool connection::unsubscribe(std::string_view topic) { return owner().topics().unsubscribe(*this, topic); }
 
 std::size_t connection::publish(std::string_view topic, std::string_view text) {
-  return owner().topics().publish(topic, encode(opcode::text, text), this);
+  return publish(topic, message::text(text));
 }
 std::size_t connection::publish(std::string_view topic, message&& m) {
-  return owner().topics().publish(topic, encode(opcode_of(m), std::move(m.payload())), this);
+  return owner().topics().publish(topic, publication{std::move(m)}, this);
 }
 std::size_t connection::publish(std::string_view topic, message& m) {
   std::optional<message> twin = m.share();
   return twin ? publish(topic, std::move(*twin)) : 0;
 }
 std::size_t connection::publish_to_all(std::string_view topic, message&& m) {
-  return owner().topics().publish(topic, encode(opcode_of(m), std::move(m.payload())), nullptr);
+  return owner().topics().publish(topic, publication{std::move(m)}, nullptr);
 }
 std::size_t connection::publish_to_all(std::string_view topic, message& m) {
   std::optional<message> twin = m.share();

@@ -1,7 +1,7 @@
 // The decoder's steps, in the order in which a frame goes through them.
 #include <catenet/ws/decoder.hpp>
 
-#include "mask_chain.hpp"
+#include "ws/mask_chain.hpp"
 
 #include <algorithm>
 #include <array>
@@ -14,6 +14,10 @@ namespace catenet::ws {
 namespace {
 
 constexpr std::size_t pack_block_max = 64_KiB;
+
+// What a message of that size may have on the wire when compressing it was no use: zlib adds 5 bytes for each
+// 16 KiB.
+constexpr std::uint64_t deflated_max(std::uint64_t bytes) { return bytes + bytes / 1024 + 64; }
 
 bool feed_all(utf8_check& check, const chain& text) {
   return std::all_of(text.begin(), text.end(),
@@ -45,7 +49,7 @@ decoder::step decoder::begin_frame(chain& in, event& out) {
   std::span<const std::byte> front = in.front();
   if (front.size() < joined.size() && front.size() < in.bytes())
     front = std::span{joined}.first(in.copy_to(joined));
-  const parsed_header parsed = parse_header(front, self_, false);
+  const parsed_header parsed = parse_header(front, self_, shelf_ != nullptr);
   if (parsed.violation != nullptr) {
     fail(out, close_code::protocol_error, parsed.violation);
     return step::told;
@@ -75,11 +79,14 @@ void decoder::begin_data(const frame_header& h, event& out) {
   if (starts) {
     in_message_ = first_ = true;
     text_ = h.op == opcode::text;
-    message_bytes_ = fragments_ = empty_fragments_ = 0;
+    compressed_ = h.rsv1;
+    message_bytes_ = inflated_bytes_ = 0;
+    fragments_ = empty_fragments_ = 0;
     utf8_.reset();
   }
-  if (h.length > limits_->message_bytes_max - message_bytes_)
-    return fail(out, close_code::message_too_big, "message too big");
+  const std::uint64_t bytes_max =
+      compressed_ ? deflated_max(limits_->message_bytes_max) : limits_->message_bytes_max;
+  if (h.length > bytes_max - message_bytes_) return fail(out, close_code::message_too_big, "message too big");
   message_bytes_ += h.length;
   if (++fragments_ > limits_->fragments_max)
     return fail(out, close_code::policy_violation, "too many fragments");
@@ -104,6 +111,7 @@ decoder::step decoder::take_part(chain& in, event& out) {
   frame_left_ -= n;
   in_frame_ = frame_left_ != 0;
   const bool last = !in_frame_ && fin_;
+  if (compressed_ && !inflate(*part, last, out)) return step::told;
   if (text_ && (!feed_all(utf8_, *part) || (last && !utf8_.complete()))) {
     fail(out, close_code::invalid_payload, "text is not UTF-8");
     return step::told;
@@ -125,6 +133,32 @@ decoder::step decoder::take_part(chain& in, event& out) {
   out.bytes = std::move(*part);
   in_message_ = !last;
   return step::told;
+}
+
+// Puts what the part inflates to in its place. False when that fails, which is told.
+bool decoder::inflate(chain& part, bool last, event& out) {
+  if (!inflater_) inflater_ = shelf_->take_inflater();
+  chain inflated;
+  auto did = inflater::result::good;
+  if (message_bytes_ != 0)  // some peers send nothing at all for an empty message
+    did = inflater_->feed(part, last, limits_->message_bytes_max - inflated_bytes_, inflated);
+  inflated_bytes_ += inflated.bytes();
+  part = std::move(inflated);
+  if (last && !context_takeover_) shelf_->give(std::move(inflater_));
+  switch (did) {
+    case inflater::result::good:
+      return true;
+    case inflater::result::broken:
+      fail(out, close_code::invalid_payload, "compressed data is broken");
+      break;
+    case inflater::result::too_big:
+      fail(out, close_code::message_too_big, "message too big");
+      break;
+    case inflater::result::no_memory:
+      fail(out, close_code::internal_error, "out of memory");
+      break;
+  }
+  return false;
 }
 
 void decoder::control(const frame_header& h, chain&& payload, event& out) {

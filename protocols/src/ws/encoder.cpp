@@ -1,7 +1,7 @@
 // Frames to send: header and payload joined.
 #include <catenet/ws/encoder.hpp>
 
-#include "mask_chain.hpp"
+#include "ws/mask_chain.hpp"
 
 #include <algorithm>
 #include <array>

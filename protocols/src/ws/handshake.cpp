@@ -1,6 +1,7 @@
 // The handshake's checks, and the answer to its key.
 #include <catenet/http/fields.hpp>
 #include <catenet/http/request_head.hpp>
+#include <catenet/ws/options.hpp>
 #include <catenet/ws/handshake.hpp>
 
 #include <openssl/evp.h>
@@ -54,6 +55,13 @@ bool read_subprotocols(const http::fields& fields, std::vector<std::string_view>
   return true;
 }
 
+std::vector<std::string_view> values_of(const http::fields& fields, std::string_view name) {
+  std::vector<std::string_view> values;
+  for (const http::field f : fields)
+    if (http::equal_ignoring_case(f.name, name)) values.push_back(f.value);
+  return values;
+}
+
 bool is_allowed(const http::fields& fields, std::span<const std::string> origins) {
   if (origins.empty() || fields.count("Origin") == 0) return true;
   if (fields.count("Origin") > 1) return false;
@@ -77,7 +85,7 @@ accept_value accept_of(std::string_view key) {
   return accept;
 }
 
-handshake check_handshake(const http::request_head& head, const handshake_policy& policy) {
+handshake check_handshake(const http::request_head& head, const options& policy) {
   const http::fields& fields = head.fields;
   if (!head.upgrade || !fields.lists("Upgrade", "websocket"))
     return refuse(426, "this is a WebSocket endpoint");
@@ -93,6 +101,8 @@ handshake check_handshake(const http::request_head& head, const handshake_policy
   if (!is_allowed(fields, policy.origins)) return refuse(403, "this Origin is not let in");
 
   handshake good{.status = 101};
+  if (!negotiate(values_of(fields, "Sec-WebSocket-Extensions"), policy.deflate, good.deflate))
+    return refuse(400, "Sec-WebSocket-Extensions is malformed");
   good.accept = accept_of(*fields.find("Sec-WebSocket-Key"));
   for (const std::string_view one : offered) {
     const auto spoken = std::ranges::find(policy.subprotocols, one);

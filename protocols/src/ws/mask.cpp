@@ -1,5 +1,5 @@
 // Masking, 64 bytes a step, and keys for our own client.
-#include "mask_chain.hpp"
+#include "ws/mask_chain.hpp"
 
 #include <openssl/rand.h>
 

@@ -8,18 +8,22 @@
 #include <catenet/ws/hub.hpp>
 #include <catenet/ws/options.hpp>
 
-#include "topics.hpp"
+#include "ws/publication.hpp"
+#include "ws/topics.hpp"
 
 #include <memory>
 #include <string_view>
 
 namespace catenet::ws {
 
-/// What a connection needs while a frame or a message is under way, or while reading is held.
-struct reading {
-  explicit reading(decoder&& d) : frames(std::move(d)) {}
+/// What a connection needs while a frame or a message is under way, while reading is held, or for compressing with
+/// a context taken over.
+struct activity {
+  explicit activity(decoder&& d) : frames(std::move(d)) {}
   decoder frames;
-  chain rest;  // received, not decoded yet
+  chain rest;                           // received, not decoded yet
+  deflate_agreement deflate;            // where it is not the plain one
+  std::unique_ptr<deflater> compressor; // whose context goes on
   static void* operator new(std::size_t bytes) noexcept { return mi_malloc(bytes); }
   static void operator delete(void* at) { mi_free(at); }
 };
@@ -31,7 +35,7 @@ class service final : public protocol {
 
   /// Takes a stream over after its handshake, whose answer is queued already. `leftover`: what came behind
   /// it.
-  void adopt(stream& s, chain&& leftover);
+  void adopt(stream& s, chain&& leftover, const deflate_agreement& deflate = {});
 
   void opened(stream& s) override { adopt(s, {}); }
   void received(stream& s, chain&& bytes) override;
@@ -45,12 +49,24 @@ class service final : public protocol {
   [[nodiscard]] const ws::options& options() const { return *options_; }
   [[nodiscard]] local_topics& topics() const { return topics_; }
   [[nodiscard]] core& home() const { return home_; }
-  send_result send(connection& c, chain&& frame);
+  /// Whether a message of that size goes to this peer compressed.
+  [[nodiscard]] bool compresses(const connection& c, std::uint64_t bytes) const;
+  /// Sends, compressed where that is agreed. The caller has looked at the budget.
+  send_result send(connection& c, message&& m);
+  send_result send_frame(connection& c, chain&& frame);
   /// Shares a published frame to this subscriber, unless it is too slow. True when it took it.
-  bool deliver(connection& c, chain& frame);
+  bool deliver(connection& c, publication& p);
   void begin_close(connection& c, close_code code, std::string_view reason);
 
  private:
+  bool begin_activity(connection& c, decoder&& frames);
+  void end_activity(connection& c);
+  [[nodiscard]] decoder make_decoder(const connection& c);
+  [[nodiscard]] deflate_agreement agreement_of(const connection& c) const;
+  [[nodiscard]] chain compressed_frame(connection& c, const message& m);
+  void drop_compressor(connection& c);
+  void park_later(connection& c);
+  void park(connection& c);
   void read_on(connection& c);
   void after_decoding(connection& c);
   void decode(connection& c, decoder& frames, chain& in);

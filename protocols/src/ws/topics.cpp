@@ -2,15 +2,18 @@
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/engine.hpp>
 #include <catenet/ws/connection.hpp>
-#include <catenet/ws/encoder.hpp>
 #include <catenet/ws/hub.hpp>
 
-#include "service.hpp"
+#include "ws/service.hpp"
 
 #include <new>
 #include <optional>
 
 namespace catenet::ws {
+
+namespace {
+constexpr std::size_t subscription_bytes = sizeof(subscription) + sizeof(subscription*);  // and its topic's entry
+}
 
 // ---- shared topics
 
@@ -72,6 +75,8 @@ bool local_topics::subscribe(connection& who, std::string_view name) {
   made->to = &t;
   made->index = static_cast<std::uint32_t>(t.subscribers.size());
   t.subscribers.push_back(made);
+  counters.session_bytes.add(subscription_bytes);
+  if (who.has(connection::flag_deflate)) t.shared->deflating.fetch_add(1, std::memory_order_relaxed);
   who.subscriptions_ = made;
   return true;
 }
@@ -100,10 +105,12 @@ void local_topics::leave(connection& who) {
 // The last subscriber takes the free place. fan_out() relies on that.
 void local_topics::remove(subscription* s) {
   local_topic& t = *s->to;
+  if (s->who->has(connection::flag_deflate)) t.shared->deflating.fetch_sub(1, std::memory_order_relaxed);
   subscription* last = t.subscribers.back();
   t.subscribers[s->index] = last;
   last->index = s->index;
   t.subscribers.pop_back();
+  counters.session_bytes.sub(subscription_bytes);
   delete s;
   if (!t.subscribers.empty()) return;
   t.shared->at[home_.index()].store(nullptr, std::memory_order_release);
@@ -114,49 +121,50 @@ void local_topics::remove(subscription* s) {
 
 // ---- publishing
 
-std::size_t local_topics::publish(std::string_view name, chain&& frame, const connection* except) {
+std::size_t local_topics::publish(std::string_view name, publication&& p, const connection* except) {
   counters.published.add(1);
-  if (frame.empty()) {
+  if (!p) {
     counters.dropped.add(1);
     return 0;
   }
   const auto here = topics_.find(name);
   if (here == topics_.end()) {
-    if (const topic_reference elsewhere = registry_.find(name)) tell_others(elsewhere, frame);
+    if (const topic_reference elsewhere = registry_.find(name)) tell_others(elsewhere, p);
     return 0;
   }
-  tell_others(here->second->shared, frame);
-  return fan_out(*here->second, std::move(frame), except);
+  tell_others(here->second->shared, p);
+  return fan_out(*here->second, p, except);
 }
 
 // One letter to each other core that has subscribers. The letters of this core to another arrive in order.
-void local_topics::tell_others(const topic_reference& t, chain& frame) {
+void local_topics::tell_others(const topic_reference& t, publication& p) {
   for (std::size_t i = 0; i != all_.size(); ++i) {
     if (i == home_.index() || t->at[i].load(std::memory_order_acquire) == nullptr) continue;
-    std::optional<chain> twin = frame.share();
+    // Compressed before it is told, so that not every core has to.
+    if (t->deflating.load(std::memory_order_relaxed) != 0 && p.payload_bytes() >= deflate.bytes_min)
+      static_cast<void>(p.deflated(window_bits_max, deflate.level, shelf));
+    std::optional<publication> twin = p.share();
     if (!twin) {
       counters.dropped.add(1);
       continue;
     }
     local_topics* there = all_[i].get();
-    home_.owner()
-        .at(static_cast<unsigned>(i))
-        .post([there, topic = t.again(), bytes = std::move(*twin)]() mutable {
-          if (local_topic* local = topic->at[there->home_.index()].load(std::memory_order_relaxed))
-            there->fan_out(*local, std::move(bytes), nullptr);
-        });
+    home_.owner().at(static_cast<unsigned>(i)).post([there, topic = t.again(), q = std::move(*twin)]() mutable {
+      if (local_topic* local = topic->at[there->home_.index()].load(std::memory_order_relaxed))
+        there->fan_out(*local, q, nullptr);
+    });
   }
 }
 
-// Nothing called here runs a handler, so all that can happen to the list meanwhile is that the subscriber in
-// hand is closed and leaves: going from the back, whoever takes its place was served already.
-std::size_t local_topics::fan_out(local_topic& t, chain&& frame, const connection* except) {
+// Nothing called here runs a handler, so all that can happen to the list meanwhile is that the subscriber in hand
+// is closed and leaves: going from the back, whoever takes its place was served already.
+std::size_t local_topics::fan_out(local_topic& t, publication& p, const connection* except) {
   std::size_t took = 0;
   bool more = true;
   for (std::size_t i = t.subscribers.size(); more;) {
     connection& one = *t.subscribers[--i]->who;
     more = i != 0;  // when it was the last subscriber and leaves, the topic is gone
-    if (&one != except && one.owner().deliver(one, frame)) ++took;
+    if (&one != except && one.owner().deliver(one, p)) ++took;
   }
   counters.messages_out.add(took);
   return took;
@@ -175,7 +183,7 @@ local_topics& hub::at(core& c) { return *cores_[c.index()]; }
 bool hub::publish(std::string_view topic, std::string payload, bool is_text) {
   local_topics* first = cores_.front().get();
   return engine_.at(0).post([first, name = std::string(topic), bytes = std::move(payload), is_text] {
-    first->publish(name, encode(is_text ? opcode::text : opcode::binary, bytes), nullptr);
+    first->publish(name, publication{is_text ? message::text(bytes) : message::binary(as_bytes(bytes))}, nullptr);
   });
 }
 
@@ -191,6 +199,7 @@ ws::statistics hub::statistics() const {
     sum.dropped += c.dropped.get();
     sum.slow_closed += c.slow_closed.get();
     sum.failed += c.failed.get();
+    sum.session_bytes += c.session_bytes.get();
   }
   return sum;
 }

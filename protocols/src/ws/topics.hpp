@@ -11,8 +11,8 @@
 // is null.
 #pragma once
 
-#include <catenet/slab/chain.hpp>
 #include <catenet/slab/counter.hpp>
+#include <catenet/ws/deflate.hpp>
 
 #include <mimalloc.h>
 
@@ -34,6 +34,7 @@ class core;
 namespace catenet::ws {
 
 class connection;
+class publication;
 struct local_topic;
 
 struct shared_topic {
@@ -41,6 +42,7 @@ struct shared_topic {
   std::string name;
   std::atomic<std::uint32_t> refs{0};  // goes from and to 0 under the registry's mutex only
   std::vector<std::atomic<local_topic*>> at;
+  std::atomic<std::uint32_t> deflating{0};  // subscribers, on all cores, with permessage-deflate
 };
 
 /// A counted reference to a shared topic. Thread-safe.
@@ -106,7 +108,7 @@ struct local_topic {
 };
 
 struct core_counters {
-  counter connections, opened, messages_in, messages_out, published, dropped, slow_closed, failed;
+  counter connections, opened, messages_in, messages_out, published, dropped, slow_closed, failed, session_bytes;
 };
 
 /// The topics of one core, used on its thread only.
@@ -120,14 +122,16 @@ class local_topics {
   /// Ends all subscriptions of a connection.
   void leave(connection& who);
 
-  /// Hands the frame to every subscriber of every core but `except`. Returns how many here took it.
-  std::size_t publish(std::string_view name, chain&& frame, const connection* except);
+  /// Hands the message to every subscriber of every core but `except`. Returns how many here took it.
+  std::size_t publish(std::string_view name, publication&& p, const connection* except);
 
   core_counters counters;
+  deflate_shelf shelf;
+  deflate_options deflate;  // of the last route that has it enabled
 
  private:
-  std::size_t fan_out(local_topic& t, chain&& frame, const connection* except);
-  void tell_others(const topic_reference& t, chain& frame);
+  std::size_t fan_out(local_topic& t, publication& p, const connection* except);
+  void tell_others(const topic_reference& t, publication& p);
   void remove(subscription* s);
 
   core& home_;

@@ -102,7 +102,10 @@ class backend {
   /// the connection fails. The chain must not change until the completion. `more_follows`: another send comes
   /// at once.
   virtual void send(int fd, token t, const chain& bytes, bool more_follows) = 0;
-  /// Asks for the end of an operation, whose terminal completion still comes. The cancel itself is not told.
+  /// Asks for the end of an operation, whose terminal completion still comes. A cancel that found nothing to
+  /// end may be told by a completion of operation::cancel with the token's slot and generation (0: an
+  /// accept): if that operation is still under way, it has to be asked for again. Else the cancel itself is
+  /// not told.
   virtual void cancel(token t) = 0;
   /// Closes a descriptor on which no operation is under way.
   virtual void close(int fd, token t) = 0;
@@ -120,8 +123,8 @@ class backend {
 
   /// Says FIN; with `both`, ends receiving as well, and with it whatever is under way.
   virtual void shut_down(int fd, bool both);
-  /// Makes the close to come a reset.
-  virtual void reset_at_close(int fd);
+  /// Resets the connection: now, where that can be done, else by the close to come.
+  virtual void reset(int fd);
   /// A mark that changes when the peer has taken bytes.
   virtual std::uint64_t progress_mark(int fd);
   /// Sends part of a file as far as the socket takes it at once: bytes, 0 at the end of the file, -EAGAIN

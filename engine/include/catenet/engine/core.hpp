@@ -82,6 +82,7 @@ class core {
   friend class stream;
   friend class watch_set;
 
+  static void make_current(core* c);
   error start();
   void run();
   void turn();

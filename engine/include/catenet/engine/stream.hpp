@@ -61,8 +61,12 @@ class stream final : timer {
   [[nodiscard]] bool closing() const { return (flags_ & (flag_closing | flag_dead)) != 0; }
 
   /// One deadline a stream: protocol::expired() is called once it passes. Setting a later one costs a store.
+  /// It also bounds how long close() may take to send the rest. Once our FIN is out the linger time stands in
+  /// its place.
   void set_deadline(std::uint32_t delay_ms);
-  void clear_deadline() { flags_ &= ~flag_deadline; }
+  void clear_deadline() {
+    if ((flags_ & flag_lingering) == 0) flags_ &= ~flag_deadline;
+  }
 
   /// Who is told of this stream, and that one's state for it.
   [[nodiscard]] protocol* owner_protocol() const { return protocol_; }
@@ -95,11 +99,15 @@ class stream final : timer {
   void on_warm(std::int32_t result);
   void on_closed();
   void on_blocks();
+  void on_cancel_missed();
   void flush();
   void tell_closed();
 
-  void arm();
+  void arm(bool may_be_large = true);
   void arm_timer();
+  void look_within(std::uint32_t delay_ms);
+  void start_deadline(std::uint32_t delay_ms);
+  [[nodiscard]] std::uint32_t patience_ms() const;
   void wait_parked();
   void stop_receive();
   void deliver(chain&& bytes);
@@ -117,6 +125,7 @@ class stream final : timer {
   void try_finish();
   stream_traffic& traffic();
   void release_traffic();
+  [[nodiscard]] bool at_rest() const;
   void mark_dirty();
   void clear(std::uint32_t flags) { flags_ &= ~flags; }
 

@@ -20,14 +20,17 @@ struct limits {
 /// nothing.
 [[nodiscard]] header peek(const format& how, const chain& bytes, const limits& within);
 
+/// Appends what came in to what waits. Pieces of up to 512 bytes behind an unfinished frame are copied
+/// together, so that a peer that sends byte by byte does not pin a block a byte.
+void gather(chain& into, chain&& bytes);
+
 /// One a stream; used on one thread at a time. The format must outlive it.
 class decoder {
  public:
   explicit decoder(const format& how, limits within = {}) : format_(&how), limits_(within) {}
 
-  /// Takes what came in. Pieces of up to 512 bytes behind an unfinished frame are copied together, so that a
-  /// peer that sends byte by byte does not pin a block a byte.
-  void feed(chain&& bytes);
+  /// Takes what came in, in any pieces.
+  void feed(chain&& bytes) { gather(bytes_, std::move(bytes)); }
 
   /// The next frame's payload (possibly empty) in `payload`, on status::frame only. After a fatal status
   /// every further call says the same.

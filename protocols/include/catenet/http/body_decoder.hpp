@@ -34,6 +34,8 @@ class body_decoder {
   progress next(chain& input, chain& out, const limits& most, std::uint64_t want = ~std::uint64_t{0});
 
   [[nodiscard]] bool done() const { return state_ == state::done; }
+  /// As it was made by default.
+  [[nodiscard]] bool unused() const { return state_ == state::done && received_ == 0 && !chunked_; }
   [[nodiscard]] bool is_chunked() const { return chunked_; }
   [[nodiscard]] const fault& why() const { return fault_; }
   /// Bytes of data still to come, as far as they are known: of the body, or of the present chunk.

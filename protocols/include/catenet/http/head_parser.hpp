@@ -45,6 +45,8 @@ class head_parser {
 
   /// Nothing of a next head has been seen (empty lines before it do not count).
   [[nodiscard]] bool idle() const { return length_ == 0 && !cr_seen_; }
+  /// Not even an empty line was skipped.
+  [[nodiscard]] bool untouched() const { return idle() && empty_lines_ == 0; }
   /// Bytes rented for a partial head.
   [[nodiscard]] std::size_t rented_bytes() const { return block_.bytes().size(); }
   /// Forgets the head that was read, for the next one.

@@ -28,7 +28,8 @@ struct options {
   std::uint32_t deadline_ms = 0;             ///< from a frame's first byte to its last; 0: none
   std::uint64_t rate_min = 0;                ///< bytes/s that an unfinished frame has to grow by; 0: none
   std::uint64_t splice_bytes_min = 32_KiB;   ///< frames from this size on are spliced, shorter ones copied
-  std::uint64_t quantum_bytes = 64_KiB;      ///< for weight 1, a round
+  /// A round, for the heaviest input: no more than the pipe of an input holds, else it runs dry in its turn.
+  std::uint64_t quantum_bytes = 64_KiB;
 };
 
 /// What became of one input.

@@ -19,7 +19,7 @@ namespace catenet::ws {
 
 class service;
 class local_topics;
-struct reading;
+struct activity;
 struct subscription;
 
 /// Lives on one core and is used on its thread only (remote() for the others), from `open` to the end of
@@ -84,6 +84,8 @@ class connection {
     flag_close_sent = 1 << 0,
     flag_finished = 1 << 1,  // the end was told
     flag_held = 1 << 2,      // reading waits until the peer has taken what is unsent
+    flag_deflate = 1 << 3,   // permessage-deflate was agreed
+    flag_parking = 1 << 4,   // a deadline runs for what deflate holds
   };
 
   explicit connection(stream& s) : stream_(&s) {}
@@ -99,7 +101,7 @@ class connection {
   [[nodiscard]] send_result refusal(std::uint64_t bytes) const;
 
   stream* stream_;
-  reading* reading_ = nullptr;  // while a message or frame is under way
+  activity* activity_ = nullptr;  // while a message is under way, or a context is taken over
   subscription* subscriptions_ = nullptr;
   std::uint32_t heard_ms_ = 0;     // when anything came last
   std::uint16_t ping_second_ = 0;  // the second (of 1024 ms, wrapping) in which pings_ came

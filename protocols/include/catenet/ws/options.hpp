@@ -4,6 +4,7 @@
 #include <catenet/engine/callback.hpp>
 #include <catenet/slab/size_class.hpp>
 #include <catenet/ws/close_code.hpp>
+#include <catenet/ws/extension.hpp>
 #include <catenet/ws/message.hpp>
 
 #include <cstddef>
@@ -39,6 +40,8 @@ struct options {
 
   std::vector<std::string> subprotocols{};  ///< those spoken; the client's first that is among them is chosen
   std::vector<std::string> origins{};       ///< the Origins accepted, as in "https://example.org"; empty: any
+
+  deflate_options deflate{};                     ///< permessage-deflate (RFC 7692)
 
   /// The handshake is done.
   callback<void(connection&)> open{};

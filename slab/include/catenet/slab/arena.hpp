@@ -17,13 +17,21 @@
 #include <cstdint>
 #include <mutex>
 #include <string>
-#include <vector>
 
 namespace catenet {
 
 inline constexpr std::size_t extent_size = 2 << 20;
 inline constexpr std::size_t span_size = 64 << 10;
 inline constexpr std::size_t spans_per_extent = extent_size / span_size;
+
+/// What the arena and the depot note about a span. For a class above 64 KiB only the first span of a row counts.
+struct span_record {
+  block* free = nullptr;         ///< its blocks that lie in the depot's cold store; guarded by the class's shelf
+  std::uint32_t next = 0;        ///< neighbours in the list of spans with cold blocks, as index + 1; 0 = none
+  std::uint32_t previous = 0;
+  std::uint16_t free_count = 0;
+  std::uint8_t shift = 0;        ///< log2 of the block size, 0 = not carved; guarded by the arena
+};
 
 /// Reserves, commits and gives back memory. Thread-safe: carving and giving back are rare and take a lock.
 class arena {
@@ -44,51 +52,74 @@ class arena {
     std::uint32_t count = 0;
   };
 
-  /// Carves a span (or, for a class above 64 KiB, a row of spans) into blocks. Empty when the arena is full.
-  run carve(size_class cls, std::uint8_t shift);
+  static constexpr std::size_t anywhere = ~std::size_t{0};
 
-  /// Takes back a span whose blocks are all free and off every list; `first` is its first block. The memory
-  /// returns to the system at once; the extent is forgotten when its last span is.
+  /// Carves a span (or, for a class above 64 KiB, a row of spans) into blocks; with `extent`, in that extent only.
+  /// Empty when there is no room.
+  run carve(size_class cls, std::uint8_t shift, std::size_t extent = anywhere);
+
+  /// Takes back a span whose blocks are all free and off every list; `first` is its first block. Its memory returns
+  /// to the system at the next trim().
   void uncarve(block* first);
+
+  /// Gives the memory of spans taken back to the system, at most about `bytes_max` of it; returns how much. An
+  /// extent for which `pinned` says true is left alone (the kernel has its pages registered).
+  std::size_t trim(std::size_t bytes_max, bool (*pinned)(void* context, std::size_t extent) = nullptr,
+                   void* context = nullptr);
 
   /// The block that holds an address, or null when it is not in a carved span.
   [[nodiscard]] block* find(const void* address) const;
 
-  /// How many blocks the span of `b` has, and the first of them.
+  /// How many blocks the span of `b` has, and the one of that index.
   [[nodiscard]] static std::uint32_t blocks_in_span(const block* b) {
     return b->shift >= 16 ? 1u : 1u << (16 - b->shift);
   }
-  [[nodiscard]] block* sibling(const block* b, std::uint32_t index) const;
+  [[nodiscard]] block* sibling(const block* b, std::uint32_t index) const { return descriptor(span_index(b), index); }
   [[nodiscard]] std::size_t span_index(const block* b) const {
     return static_cast<std::size_t>(b->data - base_) / span_size;
   }
+  [[nodiscard]] std::size_t extent_index(const block* b) const { return span_index(b) / spans_per_extent; }
+  [[nodiscard]] span_record& record(std::size_t span) { return spans_[span]; }
+  [[nodiscard]] block* first_block(std::size_t span) const { return descriptor(span, 0); }
 
   [[nodiscard]] std::byte* base() const { return base_; }
+  [[nodiscard]] std::size_t extent_count() const { return extents_; }
   [[nodiscard]] std::size_t capacity() const { return extents_ * extent_size; }
   [[nodiscard]] std::size_t committed() const;  ///< bytes in carved spans
 
  private:
+  struct extent_record {
+    std::uint32_t used;   // a bit a span: carved
+    std::uint32_t dirty;  // a bit a span: not carved, its pages not given back yet
+    bool advised;         // huge pages were asked for
+  };
+
   [[nodiscard]] block* descriptor(std::size_t span, std::uint32_t index) const {
     return descriptors_ + (span / spans_per_extent) * (spans_per_extent * blocks_per_span_max) +
            index * spans_per_extent + span % spans_per_extent;
   }
-  std::size_t claim(std::uint32_t spans);  // under mutex_; index of the first span, or npos
+  std::size_t claim(std::uint32_t spans, std::size_t extent);  // index of the first span, or npos
+  std::size_t claim_in(std::size_t extent, std::uint32_t spans);
+  std::size_t trim_extent(std::size_t extent);
 
   static constexpr std::size_t blocks_per_span_max = span_size / block_size_min;
   static constexpr std::size_t npos = ~std::size_t{0};
 
+  // Four mappings of address space; of the tables only the pages that are used cost memory.
   std::byte* base_ = nullptr;
   block* descriptors_ = nullptr;
+  span_record* spans_ = nullptr;
+  extent_record* table_ = nullptr;  // guarded by mutex_
   std::size_t extents_ = 0;
-  std::size_t descriptor_bytes_ = 0;
   bool huge_pages_ = false;
   std::string error_;
 
   mutable std::mutex mutex_;
-  std::vector<std::uint32_t> free_spans_;    // a bit a span of each extent seen so far; guarded by mutex_
-  std::vector<std::uint8_t> span_shift_;     // log2 of the block size, 0 = not carved; written under mutex_
-  std::size_t first_free_ = 0;               // no extent below it has a free span
+  std::size_t first_free_ = 0;  // no extent below it has a free span
+  std::size_t seen_ = 0;        // extents from here on were never used
   std::size_t committed_ = 0;
+  std::size_t dirty_ = 0;       // spans
+  std::size_t trim_at_ = 0;     // the extent to go on with
 };
 
 }  // namespace catenet

@@ -21,12 +21,16 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace catenet {
 
 struct parcel;
+class account;
+class waiter;
 
 namespace detail {
+struct waiting_lists;
 // Control objects, from mimalloc; null when memory ran out.
 void* allocate_control(std::size_t bytes);
 // For tests: asked before every control allocation and before the depot is asked for blocks; true makes it fail.
@@ -55,6 +59,9 @@ class pool {
 
   /// The calling thread's pool, or null.
   static pool* current() { return current_; }
+  /// Makes another pool of this thread the current one (null: none) and returns the one before: for who runs several
+  /// cores on one thread in turn, as the simulation does.
+  static pool* make_current(pool* p) { return std::exchange(current_, p); }
 
   [[nodiscard]] depot& home_depot() const { return depot_; }
   [[nodiscard]] const size_class_table& classes() const { return depot_.classes(); }
@@ -63,6 +70,28 @@ class pool {
   /// Rents a block: refs 1, state rented; its bytes are whatever they were. Null when the depot's capacity is
   /// reached. O(1), no atomic operation while the cache has one.
   block* rent(size_class c);
+
+  /// The same for a purpose: priority::transmit may take from what the depot keeps aside, and a request is refused
+  /// while one of the same or a higher priority waits. rent() asks as priority::in_process.
+  block* rent_for(size_class c, priority urgency);
+
+  /// A block of class `c` from the same extent as `with` (so that one registered buffer holds both) when there is
+  /// one, else from anywhere. For a header and its body. Null when the capacity is reached.
+  block* rent_beside(size_class c, const block* with);
+
+  /// Rents a block, or, when none is to be had, notes the waiter down and returns null: it is served from turn(),
+  /// first-in first-out within its priority. Null without w.waiting() means that not even the note found memory.
+  block* rent_or_wait(waiter& w);
+  /// Withdraws a waiter's request. O(1).
+  void stop_waiting(waiter& w);
+
+  /// Called from a foreign thread when turn() has something to do for somebody who waits: it must wake this pool's
+  /// thread if that sleeps (write to an eventfd, say), and nothing else. Null to set it off.
+  void set_wake(void (*hook)(void* context), void* context);
+
+  /// Idle memory goes back, here and at the depot. Cheap when nothing is due: call it once a turn, or every 100 ms.
+  /// `now_ms` is any monotonic clock, the same for all pools of a depot.
+  void decay(std::uint64_t now_ms);
 
   /// Gives a block back whose last reference has ended. At home only.
   void give(block* b);
@@ -78,7 +107,8 @@ class pool {
   }
 
   /// A segment for a new view of `b`, whose reference the caller has counted already: the built-in one when it is
-  /// free, else an overflow segment. Null when memory ran out.
+  /// free, else an overflow segment (charged to who pays for the block). Null when memory ran out, or the payer's
+  /// hard limit stands against it.
   segment* segment_for(block* b);
   /// An overflow segment, home here, unmarked. Null when memory ran out.
   segment* new_segment(segment_kind kind);
@@ -116,17 +146,36 @@ class pool {
   struct alignas(64) cache {
     block* head = nullptr;         // active list
     counter count;                 // blocks in it
-    std::uint32_t limit = 0;       // overflow at this many
+    std::uint32_t limit = 0;       // overflow at this many; 1 while somebody waits
+    std::int32_t low = 0;          // least of count since the last decay, less what the spare list holds
     block* spare = nullptr;        // a list to swap with
     counter spare_count;
     counter lent;
     counter taken, given;          // blocks moved from and to the depot
     counter refills, spills;       // batches
+    counter waiters;
+    detail::want want;             // at the depot
   };
 
   block* rent_slow(size_class c);
   bool refill(size_class c);
+  void load(size_class c, arena::run batch);
   void overflow(size_class c);
+  void swap_lists(cache& k);
+  void spill(size_class c);
+  void put(size_class c, arena::run batch);
+  void decay_class(size_class c);
+  arena::run cut_coldest(cache& k, std::uint64_t count);
+
+  bool someone_waits(size_class c, priority at_least) const;
+  void stop_all_waiting();
+  void serve_waiters();
+  bool serve(size_class c);
+  void ask_depot(size_class c);
+  void help_who_wait(std::uint32_t wanted);
+  void uncharge(block* b);
+  static bool charge_segment(segment* s, account& payer);
+  static void uncharge_segment(segment* s);
   void settle(segment* s);
   void settle_holder(segment* s);
   void settle_parcel(parcel* p);
@@ -134,7 +183,8 @@ class pool {
   void free_segment(segment* s);
   void post(segment* s);
   parcel* open_parcel(pool_id home);
-  void send(parcel* p);
+  static void send_alone(segment* s);
+  void drop_foreign(foreign_memory* f);
   void flush();
   bool resign();
   pool(depot& from, pool_id number);
@@ -152,6 +202,15 @@ class pool {
   depot& depot_;
   parcel** outboxes_ = nullptr;      // the open parcel for each home; made at the first foreign drop
   parcel* dirty_ = nullptr;          // every open parcel, by next_open
+  counter posted_, settled_;         // segments sent to other homes, and come home from others
+  counter moves_;                    // odd while blocks move between this pool and the depot
+  detail::waiting_lists* waiting_ = nullptr;  // made when somebody waits for the first time
+  std::uint32_t waited_ = 0;         // classes somebody here waits for, a bit a class
+  std::uint32_t pressed_ = 0;        // what the depot was seen to want: caches were spilled for it
+  atomic<bool> delivery_{false};     // the depot has put blocks aside for us
+  void (*wake_)(void*) = nullptr;    // guarded by the depot's pools_mutex_
+  void* wake_context_ = nullptr;
+  std::uint64_t decay_due_ = 0;
   pool* previous_ = nullptr;
 };
 
@@ -160,7 +219,9 @@ inline block* pool::rent(size_class c) {
   block* b = k->head;
   if (b == nullptr) [[unlikely]] return rent_slow(c);
   k->head = b->link;
-  k->count.sub(1);
+  const std::uint64_t count = k->count.get() - 1;
+  k->count.set(count);
+  if (static_cast<std::int32_t>(count) < k->low) [[unlikely]] k->low = static_cast<std::int32_t>(count);
   b->payer = nullptr;
   b->refs = 1;
   b->state = block_state::rented;
@@ -172,6 +233,7 @@ inline block* pool::rent(size_class c) {
 }
 
 inline void pool::give(block* b) {
+  if (b->payer != nullptr) [[unlikely]] uncharge(b);
   cache* k = detail::in_register(&caches_[b->cls]);
   poison(b->data, b->capacity());
   b->state = block_state::cached;
@@ -203,6 +265,10 @@ inline segment* pool::segment_for(block* b) {
   } else {
     s = new_segment(segment_kind::block);
     if (s == nullptr) [[unlikely]] return nullptr;
+    if (b->payer != nullptr && !charge_segment(s, *b->payer)) [[unlikely]] {
+      free_segment(s);
+      return nullptr;
+    }
   }
   s->blk = b;
   return s;
@@ -212,10 +278,12 @@ inline void pool::settle(segment* s) {
   if (s->kind != segment_kind::block) [[unlikely]]
     return settle_holder(s);
   block* b = s->blk;
-  if (s == &b->own)
+  if (s == &b->own) {
     b->own_used = false;
-  else
+  } else {
+    if (s->charged) [[unlikely]] uncharge_segment(s);
     free_segment(s);
+  }
   if (--b->refs == 0) give(b);
 }
 

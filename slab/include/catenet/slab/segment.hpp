@@ -46,6 +46,7 @@ struct file_reference {
   std::uint32_t refs = 1;
   int fd = -1;
   bool owned = false;
+  foreign_memory* keeper = nullptr;  ///< what keeps the descriptor open when it is not ours; one reference
 };
 
 /// Stands at one pool for a single segment of another pool, so that it can be shared here without atomics.
@@ -71,7 +72,8 @@ struct segment {
   segment_kind kind;
   bool in_flight : 1;  ///< counted in its block's in_flight
   bool exclusive : 1;  ///< no other view overlaps these bytes, so its holder may change them in place
-  std::uint8_t spare : 6;
+  bool charged : 1;    ///< an overflow segment for which its block's payer pays
+  std::uint8_t spare : 5;
 
   /// Sets home, kind and the marks (to false). All eight bits of the marks, so that it is a store and no more.
   void label(pool_id at, segment_kind what) {
@@ -79,6 +81,7 @@ struct segment {
     kind = what;
     in_flight = false;
     exclusive = false;
+    charged = false;
     spare = 0;
   }
 };

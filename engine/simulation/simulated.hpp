@@ -1,0 +1,73 @@
+// The simulated back end of one core: what io_uring promises, and nothing beyond it. Operations go on when
+// the core has a turn, each with what chance leaves it of bytes, blocks and time.
+#pragma once
+
+#include "network.hpp"
+
+#include <vector>
+
+namespace catenet {
+
+class simulated final : public backend {
+ public:
+  simulated(simulated_network& network, backend_context context);
+  ~simulated() override;
+
+  [[nodiscard]] std::string_view name() const override { return "simulated"; }
+  error start() override;
+  void accept(int listener, token t) override;
+  void receive(int fd, token t) override;
+  void receive_large(int fd, token t, std::uint64_t bytes_max) override;
+  void poll_readable(int fd, token t) override;
+  void poll_writable(int fd, token t) override;
+  void send(int fd, token t, const chain& bytes, bool more_follows) override;
+  void cancel(token t) override;
+  void close(int fd, token t) override;
+  void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
+  void wake_peer(backend& other, int wake_fd) override;
+
+  void shut_down(int fd, bool both) override;
+  void reset(int fd) override;
+  std::uint64_t progress_mark(int fd) override;
+  std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length) override;
+  std::int64_t send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool more_follows) override;
+  void close_now(int fd) override;
+  endpoint address_of(int fd, bool peer) override;
+  clock_reading clock() override;
+
+  // The network has news.
+  void look_at(link& l);
+  void look_at_listeners();
+
+ private:
+  link* begin_reading(int fd, token t);
+  link* begin_writing(int fd, token t);
+  link* use(int fd, token t);
+  void tell(token t, std::int32_t result, bool more = false, block* data = nullptr);
+  void end_reader(link& l, std::int32_t result, block* data = nullptr);
+  void end_large(link& l, std::int32_t result);
+  void end_writer(link& l, std::int32_t result);
+  void serve(link& l);
+  void serve_reader(link& l);
+  void serve_receive(link& l);
+  void serve_large(link& l);
+  void serve_writer(link& l);
+  void copy_out(link& l, std::size_t n);
+  void serve_listener(simulated_listener& s);
+  void accept_one(simulated_listener& s);
+  block* rent(size_class c);
+  [[nodiscard]] std::size_t room(const link& l) const;
+
+  simulated_network& net_;
+  backend_counters& counters_;
+  unsigned core_;
+  bool listeners_queued_ = false;
+  std::vector<std::uint32_t> queue_;  // links to look at
+  std::vector<std::uint32_t> serving_;
+  std::vector<std::uint32_t> by_slot_;  // links by their tokens' slot
+  std::vector<completion> done_;
+  size_class small_ = 0;
+  size_class large_ = 0;
+};
+
+}  // namespace catenet

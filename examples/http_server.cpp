@@ -1,0 +1,114 @@
+// The plain workhorse for load and tools: a few routes that between them use all of the engine. GET /stats
+// tells what it holds.
+#include <catenet/http/server.hpp>
+#include <catenet/ws/server.hpp>
+
+#include "support/server_program.hpp"
+
+#include <charconv>
+#include <cstring>
+#include <optional>
+#include <vector>
+
+using namespace catenet;
+
+namespace {
+
+std::optional<std::uint64_t> number_in(std::string_view text, std::uint64_t most) {
+  std::uint64_t value = 0;
+  const auto [end, problem] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (problem != std::errc{} || end != text.data() + text.size() || value > most) return std::nullopt;
+  return value;
+}
+
+/// Answers of n times 'x', from one block for each core that is filled once; every answer refers to it.
+class filler {
+ public:
+  static constexpr std::uint64_t bytes_max = 1 << 30;
+
+  explicit filler(unsigned cores) : filled_(cores) {}
+
+  void operator()(http::request& rq, http::response& rs) {
+    const auto bytes = number_in(rq.param("n"), bytes_max);
+    if (!bytes) return rs.status(400).text("a number of bytes, at most 1073741824\n");
+    chain& filled = filled_[rq.core().index()];
+    if (filled.empty()) filled = fill();
+    chain body;
+    for (std::uint64_t left = *bytes; left != 0;) {
+      auto part = filled.share(0, left);
+      if (!part || part->empty()) return rs.status(503).text("no memory\n");
+      left -= part->bytes();
+      body.append(std::move(*part));
+    }
+    rs.body(std::move(body));
+  }
+
+ private:
+  static chain fill() {
+    lease block = lease::of(1_MiB);
+    if (!block) return {};
+    std::memset(block.bytes().data(), 'x', block.bytes().size());
+    const std::size_t bytes = block.bytes().size();
+    return chain{std::move(block), 0, bytes};
+  }
+
+  std::vector<chain> filled_;
+};
+
+task<> echo(http::request& rq, http::response& rs) {
+  rs.status(200).type("application/octet-stream");
+  if (const auto bytes = rq.body().length()) rs.length(*bytes);
+  while (auto part = co_await rq.body().next())
+    if (!co_await rs.write(std::move(*part))) co_return;
+}
+
+task<> sink(http::request& rq, http::response& rs) {
+  std::uint64_t bytes = 0;
+  while (auto part = co_await rq.body().next()) bytes += part->bytes();
+  rs.text(bytes);
+}
+
+task<> slow(http::request& rq, http::response& rs) {
+  const auto delay_ms = number_in(rq.param("ms"), 3'600'000);
+  if (!delay_ms) co_return rs.status(400).text("a number of milliseconds, at most an hour\n");
+  co_await catenet::sleep(static_cast<std::uint32_t>(*delay_ms));
+  rs.text("slept ", *delay_ms, " ms\n");
+}
+
+/// The same back to the sender; and, at /broadcast, what begins with 'B' to everybody there.
+void add_websockets(http::server& web) {
+  constexpr std::uint64_t message_max = 16_MiB;
+  web.websocket("/echo", {.max_message = message_max,
+                          .max_queued = 4 * message_max,
+                          .message = [](ws::connection& c, ws::message m) { c.send(std::move(m)); }});
+  web.websocket("/broadcast", {.max_message = message_max,
+                               .open = [](ws::connection& c) { c.subscribe("broadcast"); },
+                               .message =
+                                   [](ws::connection& c, ws::message m) {
+                                     const auto first = m.payload().front();
+                                     if (!first.empty() && first[0] == std::byte{'B'})
+                                       c.publish_to_all("broadcast", std::move(m));
+                                   }});
+}
+
+void add_routes(http::server& web) {
+  constexpr http::route_options any_body{.max_body = ~std::uint64_t{0} >> 1};
+  web.get("/", [](http::request&, http::response& rs) { rs.type("text/plain").text("Hello, World!"); });
+  web.get("/bytes/{n}", filler{web.net().cores()});
+  web.get("/hello/{name}",
+          [](http::request& rq, http::response& rs) { rs.text("hello ", rq.param("name")); });
+  web.post("/echo", echo, any_body);
+  web.post("/sink", sink, any_body);
+  web.get("/slow/{ms}", slow);
+  web.get("/stats", [&](http::request&, http::response& rs) { rs.json(examples::statistics_json(web)); });
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  examples::server_program program{"An HTTP server to measure and to try things on."};
+  return program.run(argc, argv, [](http::server& web) {
+    add_routes(web);
+    add_websockets(web);
+  });
+}

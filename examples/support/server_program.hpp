@@ -1,0 +1,118 @@
+// What the example servers have in common: their options, the line they print when ready, statistics as JSON.
+#pragma once
+
+#include <catenet/engine/endpoint.hpp>
+#include <catenet/engine/engine.hpp>
+#include <catenet/http/server.hpp>
+#include <catenet/ws/server.hpp>
+
+#include <CLI/CLI.hpp>
+#include <sys/resource.h>
+
+#include <cstdint>
+#include <cstdio>
+#include <functional>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace catenet::examples {
+
+/// A program that serves until SIGINT or SIGTERM. Options may be added to `app` before run().
+class server_program {
+ public:
+  explicit server_program(const std::string& about) : app(about) {
+    app.add_option("--listen", listen_, "HOST:PORT or unix:PATH; port 0 picks a free one")
+        ->capture_default_str();
+    app.add_option("--cores", cores_, "threads; 0: one for each processor")->capture_default_str();
+    app.add_option("--io", io_, "uring, epoll or auto")->check(CLI::IsMember({"uring", "epoll", "auto"}));
+  }
+
+  CLI::App app;
+
+  /// Parses, listens, prints "catenet: listening on …" once ready, and serves. Returns the exit status.
+  int run(int argc, char** argv, const std::function<void(http::server&)>& add_routes) {
+    CLI11_PARSE(app, argc, argv);
+    raise_descriptor_limit();
+    engine_options settings;
+    settings.cores = cores_;
+    if (io_ != "auto") settings.io = io_ == "uring" ? io_choice::uring : io_choice::epoll;
+    engine net{settings};
+    http::server web{net};
+    add_routes(web);
+    endpoint bound;
+    if (const error e = web.listen(listen_, &bound)) return failed(e, argv[0]);
+    net.on_start([&] {
+      const std::string where = listen_.starts_with("unix:") ? listen_ : "http://" + bound.text();
+      std::printf("catenet: listening on %s (%s, %u cores)\n", where.c_str(),
+                  std::string{net.io_name()}.c_str(), net.cores());
+      std::fflush(stdout);
+    });
+    if (const error e = net.run()) return failed(e, argv[0]);
+    return 0;
+  }
+
+ private:
+  static int failed(const error& e, const char* program) {
+    std::fprintf(stderr, "%s: %s\n", program, e.text().c_str());
+    return 1;
+  }
+
+  static void raise_descriptor_limit() {
+    rlimit limit{};
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit);
+  }
+
+  std::string listen_ = "127.0.0.1:8080";
+  unsigned cores_ = 1;
+  std::string io_ = "auto";
+};
+
+namespace detail {
+/// {"name":number,"name":number
+inline std::string json_numbers(std::initializer_list<std::pair<std::string_view, std::uint64_t>> all) {
+  std::string out;
+  for (const auto& [name, number] : all) {
+    out += out.empty() ? "{\"" : ",\"";
+    out += name;
+    out += "\":";
+    out += std::to_string(number);
+  }
+  return out;
+}
+}  // namespace detail
+
+/// What the program holds and has done, as JSON. User bytes are those of streams, sessions and rented blocks;
+/// blocks that the kernel has for receiving belong to nobody yet and are told as "lent".
+inline std::string statistics_json(const http::server& web) {
+  const core_statistics all = web.net().statistics();
+  const http::server_statistics requests = web.statistics();
+  const ws::statistics sockets = web.topics().statistics();
+  std::uint64_t user_bytes =
+      all.connections * sizeof(stream) + requests.session_bytes + sockets.session_bytes;
+  std::string classes;
+  for (const class_statistics& c : web.net().slab().statistics().classes) {
+    user_bytes += c.rented * c.size;
+    classes += classes.empty() ? "" : ",";
+    classes += detail::json_numbers({{"size", c.size},
+                                     {"total", c.total},
+                                     {"rented", c.rented},
+                                     {"cached", c.cached + c.in_depot},
+                                     {"lent", c.lent}}) +
+               "}";
+  }
+  return detail::json_numbers(
+             {{"connections", all.connections},
+              {"requests", requests.requests},
+              {"messages", sockets.messages_in},
+              {"bytes_in", all.bytes_in},
+              {"bytes_out", all.bytes_out},
+              {"user_bytes_per_connection", all.connections == 0 ? 0 : user_bytes / all.connections},
+              {"cores", web.net().cores()}}) +
+         ",\"io\":\"" + std::string{web.net().io_name()} + "\",\"classes\":[" + classes + "]}\n";
+}
+
+}  // namespace catenet::examples

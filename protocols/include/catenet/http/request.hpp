@@ -1,0 +1,65 @@
+// A request, as a handler sees it.
+#pragma once
+
+#include <catenet/http/body.hpp>
+#include <catenet/http/fields.hpp>
+#include <catenet/http/method.hpp>
+
+#include <optional>
+#include <string_view>
+
+namespace catenet {
+class core;
+class endpoint;
+}  // namespace catenet
+
+namespace catenet::http {
+
+struct exchange;
+struct request_head;
+
+/// Views are valid until the answer is complete, also across a co_await. Used on the core that called the handler.
+class request {
+ public:
+  request(const request&) = delete;
+  request& operator=(const request&) = delete;
+
+  [[nodiscard]] http::method method() const;
+  [[nodiscard]] std::string_view method_name() const;
+  [[nodiscard]] bool is_head() const { return method() == method::head; }
+  /// As it was sent: "/a%20b?c=d"
+  [[nodiscard]] std::string_view target() const;
+  /// Percent-decoded once: "/a b". An encoded '/' looks like any other here; param() is exact.
+  [[nodiscard]] std::string_view path() const;
+  /// As it was sent, without the '?'.
+  [[nodiscard]] std::string_view query() const;
+  /// Host and port that the request is for; empty only in HTTP/1.0.
+  [[nodiscard]] std::string_view authority() const;
+  /// The minor version: 0 or 1.
+  [[nodiscard]] int minor_version() const;
+
+  /// What stands in the path for a {name} of the route, percent-decoded once; empty when the route has none such.
+  [[nodiscard]] std::string_view param(std::string_view name) const;
+
+  /// The first field of that name, in any case.
+  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
+  [[nodiscard]] const http::fields& headers() const;
+  /// All of the parsed head.
+  [[nodiscard]] const request_head& head() const;
+
+  [[nodiscard]] http::body& body() { return body_; }
+
+  /// Of the connection; asks the kernel.
+  [[nodiscard]] endpoint remote() const;
+  [[nodiscard]] catenet::core& core() const;
+  /// The connection has ended: nobody waits for the answer any more.
+  [[nodiscard]] bool aborted() const;
+
+ private:
+  friend struct exchange;
+  explicit request(exchange& of) : exchange_(of), body_(of) {}
+  exchange& exchange_;
+  http::body body_;
+};
+
+}  // namespace catenet::http

@@ -1,0 +1,75 @@
+// An HTTP/1.1 server on an engine: routes and listeners.
+//
+//   catenet::engine net;
+//   catenet::http::server web{net};
+//   web.get("/hello/{name}", [](auto& rq, auto& rs) { rs.text("hello ", rq.param("name")); });
+//   web.listen("127.0.0.1:8080");
+//   net.run();
+#pragma once
+
+#include <catenet/engine/error.hpp>
+#include <catenet/http/handler.hpp>
+#include <catenet/http/options.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace catenet {
+class endpoint;
+class engine;
+namespace ws {
+class hub;
+struct options;
+}  // namespace ws
+}  // namespace catenet
+
+namespace catenet::http {
+
+/// Since the start, over all cores. What is of the moment may be off by what happens while it is read.
+struct server_statistics {
+  std::uint64_t requests = 0;       ///< complete heads
+  std::uint64_t busy = 0;           ///< connections with a request under way or an incomplete head
+  std::uint64_t session_bytes = 0;  ///< memory of those, blocks apart; what is kept for reuse included
+};
+
+/// Routes are set before the engine runs and do not change then. Must outlive the engine's run().
+class server {
+ public:
+  explicit server(engine& net, server_options options = {});
+  ~server();
+  server(const server&) = delete;
+  server& operator=(const server&) = delete;
+
+  /// Patterns: "/a/b" as it is; "/a/{name}" one segment, not empty; "/a/{name...}" all that follows, maybe nothing.
+  /// What is more exact wins: as it is, then a segment, then all that follows. A GET route answers HEAD too.
+  /// A pattern that is malformed or taken throws std::invalid_argument.
+  server& get(std::string_view pattern, handler h, route_options options = {});
+  server& post(std::string_view pattern, handler h, route_options options = {});
+  server& put(std::string_view pattern, handler h, route_options options = {});
+  server& patch(std::string_view pattern, handler h, route_options options = {});
+  server& del(std::string_view pattern, handler h, route_options options = {});
+  server& on(http::method method, std::string_view pattern, handler h, route_options options = {});
+  /// A WebSocket endpoint (catenet/ws/server.hpp).
+  server& websocket(std::string_view pattern, ws::options options);
+  /// What the WebSocket connections of this server subscribe to, and what they count (catenet/ws/hub.hpp).
+  [[nodiscard]] ws::hub& topics() const;
+
+  /// Binds and listens now; see endpoint for what may stand here. Throws std::runtime_error with the error's text.
+  server& listen(std::string_view where);
+  /// The same, with the error as a value and the address that port 0 became.
+  error listen(std::string_view where, endpoint* bound);
+
+  [[nodiscard]] engine& net() const;
+  [[nodiscard]] server_statistics statistics() const;
+  /// Keeps an object as long as the server: what a route's handler shares.
+  void keep(std::shared_ptr<void> object);
+
+ private:
+  struct state;
+  std::unique_ptr<state> state_;
+};
+
+}  // namespace catenet::http

@@ -1,0 +1,138 @@
+// What a handler can say in answer.
+#include <catenet/http/response.hpp>
+
+#include <catenet/engine/stream.hpp>
+
+#include <unistd.h>
+
+#include "http/exchange.hpp"
+#include "http/sessions.hpp"
+
+namespace catenet::http {
+
+namespace {
+
+// A field line, where it may go out.
+bool add_line(std::string_view name, std::string_view value, auto& into) {
+  if (!valid_field(name, value)) return false;
+  into.append(name);
+  into.append(": ");
+  into.append(value);
+  into.append("\r\n");
+  return true;
+}
+
+bool says_framing(std::string_view name) {
+  return equal_ignoring_case(name, "content-length") || equal_ignoring_case(name, "transfer-encoding");
+}
+
+void begin_body(exchange& x, std::string_view media_type) {
+  if (x.status == 0) x.status = 200;
+  x.answered = true;
+  x.default_type = media_type;
+  x.text.clear();
+  x.payload.clear();
+}
+
+}  // namespace
+
+response& response::status(std::uint32_t code) {
+  exchange_.refused = exchange_.refused || code < 200 || code > 999;
+  exchange_.status = static_cast<std::uint16_t>(code);
+  exchange_.answered = true;
+  return *this;
+}
+
+response& response::header(std::string_view name, std::string_view value) {
+  exchange& x = exchange_;
+  if (equal_ignoring_case(name, "connection")) {
+    if (has_element(value, "close")) x.close_after = true;
+    return *this;
+  }
+  if (says_framing(name) || !add_line(name, value, x.fields)) x.refused = true;
+  x.has_type = x.has_type || equal_ignoring_case(name, "content-type");
+  x.has_date = x.has_date || equal_ignoring_case(name, "date");
+  return *this;
+}
+
+response& response::type(std::string_view media_type) { return header("Content-Type", media_type); }
+
+response& response::close() {
+  exchange_.close_after = true;
+  return *this;
+}
+
+void response::set_text(std::span<const text_part> parts, std::string_view media_type) {
+  begin_body(exchange_, media_type);
+  for (const text_part& one : parts) exchange_.text.append(one.view());
+}
+
+void response::html(std::string_view text) {
+  const text_part part{text};
+  set_text({&part, 1}, "text/html; charset=utf-8");
+}
+
+void response::json(std::string_view text) {
+  const text_part part{text};
+  set_text({&part, 1}, "application/json");
+}
+
+void response::body(chain&& bytes) {
+  begin_body(exchange_, "application/octet-stream");
+  exchange_.payload = std::move(bytes);
+}
+
+void response::constant(std::string_view bytes) {
+  begin_body(exchange_, "application/octet-stream");
+  if (!exchange_.payload.append_constant(bytes)) exchange_.refused = true;
+}
+
+void response::file(int fd, std::uint64_t offset, std::uint64_t bytes, bool owned) {
+  begin_body(exchange_, "application/octet-stream");
+  if (!exchange_.payload.append_file(fd, offset, bytes, owned)) exchange_.refused = true;
+}
+
+void response::redirect(std::string_view where, std::uint32_t code) {
+  status(code).header("Location", where);
+  begin_body(exchange_, {});
+}
+
+response& response::length(std::uint64_t bytes) {
+  exchange_.has_length = true;
+  exchange_.length = bytes;
+  return *this;
+}
+
+response::write_awaiter response::write(chain&& piece) {
+  bool waits = false;
+  const bool sent = exchange_.home.write(exchange_, std::move(piece), waits);
+  return {exchange_, sent, waits};
+}
+
+response::write_awaiter response::write(std::string_view piece) {
+  chain copy = chain::copy_of(piece);
+  if (copy.bytes() != piece.size()) return {exchange_, false, false};
+  return write(std::move(copy));
+}
+
+void response::write_awaiter::await_suspend(std::coroutine_handle<> who) { of.write_waiter = who; }
+bool response::write_awaiter::await_resume() const { return sent && of.wire != nullptr; }
+
+response& response::trailer(std::string_view name, std::string_view value) {
+  exchange& x = exchange_;
+  if (!x.trailers) x.trailers = std::make_unique<std::string>();
+  if (says_framing(name) || !add_line(name, value, *x.trailers)) x.refused = true;
+  return *this;
+}
+
+void response::upgrade(std::string_view name, callback<void(stream&, chain&&)> take) {
+  header("Upgrade", name);
+  exchange_.status = 101;
+  exchange_.answered = true;
+  exchange_.take_over = std::move(take);
+}
+
+bool response::answered() const { return exchange_.answered || exchange_.piecewise; }
+std::uint16_t response::code() const { return exchange_.status == 0 ? 200 : exchange_.status; }
+
+}  // namespace catenet::http

@@ -1,0 +1,119 @@
+// Writing heads (RFC 9112 §4, RFC 9110 §5.5, §5.6.7, §8.6).
+#include <catenet/http/response_head.hpp>
+
+#include <catenet/http/status.hpp>
+
+#include <algorithm>
+#include <cstring>
+
+#include "http/chars.hpp"
+
+namespace catenet::http {
+
+namespace {
+
+char* put(char* out, std::string_view text) {
+  std::memcpy(out, text.data(), text.size());
+  return out + text.size();
+}
+
+char* put_two(char* out, unsigned value) {
+  out[0] = static_cast<char>('0' + value / 10 % 10);
+  out[1] = static_cast<char>('0' + value % 10);
+  return out + 2;
+}
+
+std::string_view line_of(persistence p) {
+  switch (p) {
+    case persistence::keep_alive: return "Connection: keep-alive\r\n";
+    case persistence::close: return "Connection: close\r\n";
+    case persistence::upgrade: return "Connection: Upgrade\r\n";
+    case persistence::implied: break;
+  }
+  return {};
+}
+
+// The civil date of a count of days since 1970 (H. Hinnant's algorithm, valid for any Gregorian date).
+struct civil {
+  std::int64_t year;
+  unsigned month, day;
+};
+civil civil_of(std::int64_t days) {
+  days += 719468;
+  const std::int64_t era = (days >= 0 ? days : days - 146096) / 146097;
+  const auto of_era = static_cast<unsigned>(days - era * 146097);
+  const unsigned year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+  const unsigned of_year = of_era - (365 * year + year / 4 - year / 100);
+  const unsigned shifted = (5 * of_year + 2) / 153;
+  const unsigned month = shifted < 10 ? shifted + 3 : shifted - 9;
+  return {static_cast<std::int64_t>(year) + era * 400 + (month <= 2 ? 1 : 0), month,
+          of_year - (153 * shifted + 2) / 5 + 1};
+}
+
+}  // namespace
+
+std::size_t head_size_max(const response_head& head) {
+  constexpr std::size_t fixed = 192;  // status line, the names of our own fields, digits, the longest Connection
+  return fixed + head.server.size() + head.type.size() + head.fields.size();
+}
+
+char* write_head(char* out, const response_head& head) {
+  if (head.status == 200) [[likely]] {
+    out = put(out, "HTTP/1.1 200 OK\r\n");
+  } else {
+    out = put(out, "HTTP/1.1 ");
+    *out++ = static_cast<char>('0' + head.status / 100);
+    out = put_two(out, head.status % 100u);
+    *out++ = ' ';
+    out = put(put(out, reason_of(head.status)), "\r\n");
+  }
+  if (!head.date.empty()) out = put(put(put(out, "Date: "), head.date.substr(0, http_date_bytes)), "\r\n");
+  if (!head.server.empty()) out = put(put(put(out, "Server: "), head.server), "\r\n");
+  if (!head.type.empty()) out = put(put(put(out, "Content-Type: "), head.type), "\r\n");
+  out = put(put(out, line_of(head.persistence)), head.fields);
+  if (head.framing == framing::length)
+    out = put(write_decimal(put(out, "Content-Length: "), head.length), "\r\n");
+  else if (head.framing == framing::chunks)
+    out = put(out, "Transfer-Encoding: chunked\r\n");
+  return put(out, "\r\n");
+}
+
+bool valid_field(std::string_view name, std::string_view value) {
+  if (name.empty() || !all_are(name, char_token)) return false;
+  return find_control(value.data(), value.data() + value.size()) == value.data() + value.size();
+}
+
+char* write_chunk_line(char* out, std::uint64_t bytes) {
+  int digits = 1;
+  while (digits < 16 && bytes >> (4 * digits) != 0) ++digits;
+  for (int i = digits; i-- != 0;) *out++ = "0123456789abcdef"[bytes >> (4 * i) & 15];
+  return put(out, "\r\n");
+}
+
+char* write_decimal(char* out, std::uint64_t value) {
+  char digits[20];
+  char* at = digits + sizeof digits;
+  do *--at = static_cast<char>('0' + value % 10);
+  while ((value /= 10) != 0);
+  return put(out, {at, static_cast<std::size_t>(digits + sizeof digits - at)});
+}
+
+void write_http_date(char* out, std::int64_t unix_seconds) {
+  constexpr std::string_view days = "ThuFriSatSunMonTueWed";  // 1970 began on a Thursday
+  constexpr std::string_view months = "JanFebMarAprMayJunJulAugSepOctNovDec";
+  unix_seconds = std::clamp<std::int64_t>(unix_seconds, 0, 253402300799);  // four digits of a year
+  const std::int64_t day = unix_seconds / 86400;
+  const auto second = static_cast<unsigned>(unix_seconds % 86400);
+  const civil date = civil_of(day);
+  const auto year = static_cast<unsigned>(date.year);
+  out = put(put(out, days.substr(static_cast<std::size_t>(day % 7) * 3, 3)), ", ");
+  *(out = put_two(out, date.day)) = ' ';
+  out = put(out + 1, months.substr((date.month - 1) * 3, 3));
+  *out++ = ' ';
+  *(out = put_two(put_two(out, year / 100), year)) = ' ';
+  *(out = put_two(out + 1, second / 3600)) = ':';
+  *(out = put_two(out + 1, second / 60 % 60)) = ':';
+  put(put_two(out + 1, second % 60), " GMT");
+}
+
+}  // namespace catenet::http

@@ -1,0 +1,340 @@
+// Connections: what comes for one that has something under way, bodies, deadlines, the end.
+#include "http/sessions.hpp"
+
+#include <catenet/engine/stream.hpp>
+
+namespace catenet::http {
+
+namespace {
+
+// Bytes of a body handed to a handler at a time.
+constexpr std::uint64_t part_bytes_max = 256 << 10;
+// What is kept for reuse.
+constexpr std::uint32_t free_exchanges_max = 32;
+constexpr std::uint32_t free_connections_max = 256;
+
+constexpr fault gone{400, "the connection ended before the body did"};
+
+connection* connection_at(const stream& s) { return static_cast<connection*>(s.session()); }
+
+}  // namespace
+
+sessions::sessions(core& at, const service& of, session_counters& counters)
+    : core_(at), service_(of), counters_(counters) {}
+
+sessions::~sessions() {
+  while (waiting_ != nullptr) {  // their connections have ended; nobody will resume them any more
+    exchange* x = waiting_;
+    unlink(*x);
+    x->running.reset();
+    delete x;
+  }
+  while (free_exchanges_ != nullptr) delete std::exchange(free_exchanges_, free_exchanges_->next);
+  while (free_connections_ != nullptr) delete std::exchange(free_connections_, free_connections_->next);
+}
+
+void sessions::opened(stream& s) { s.set_deadline(service_.options.idle_ms); }
+
+void sessions::received(stream& s, chain&& bytes) {
+  if (connection* c = connection_at(s)) {
+    if (c->current != nullptr && c->current->body_left()) c->body_bytes += bytes.bytes();
+    c->input.append(std::move(bytes));
+    return go_on(*c);
+  }
+  chain input = std::move(bytes);
+  run(s, input);
+}
+
+// There is more input, or room for more output.
+void sessions::go_on(connection& c) {
+  if (c.current == nullptr) {
+    if (c.congested) return hold_back(c);
+    return run(*c.wire, c.input);
+  }
+  exchange& x = *c.current;
+  if (c.discarding) {
+    const outcome o = discard(c);
+    if (o == outcome::waiting) return;
+    c.current = nullptr;
+    give(x);
+    if (o == outcome::answered) run(*c.wire, c.input);
+    return;
+  }
+  if (x.body_waiter && pull(x)) return std::exchange(x.body_waiter, {}).resume();
+  hold_back(c);
+}
+
+void sessions::ended(stream& s) {
+  connection* c = connection_at(s);
+  if (c == nullptr) return s.close();
+  c->ended = true;
+  if (c->current == nullptr) {
+    if (!c->congested) s.close();
+    return;
+  }
+  if (c->discarding) return s.close();
+  if (c->current->body_left()) fail_body(*c->current, gone);
+}
+
+void sessions::writable(stream& s) {
+  connection* c = connection_at(s);
+  if (c == nullptr) return;
+  if (c->current != nullptr && c->current->write_waiter)
+    return std::exchange(c->current->write_waiter, {}).resume();
+  if (!c->congested) return;
+  c->congested = false;
+  if (c->current == nullptr) run(s, c->input);
+}
+
+void sessions::expired(stream& s) {
+  if (connection* c = connection_at(s)) return time_out(*c);
+  s.close();
+}
+
+void sessions::time_out(connection& c) {
+  stream& s = *c.wire;
+  const server_options& o = service_.options;
+  const auto give_up = [&](const fault& why) {
+    exchange& answer = take_exchange();
+    {
+      batch b{*this, s};
+      refuse(b, s, answer, why);
+    }
+    give(answer);
+  };
+  if (c.current == nullptr) {
+    if (c.partial) return give_up({408, "the request's head took too long"});
+    return c.congested ? void() : s.close();
+  }
+  exchange& x = *c.current;
+  if (!c.discarding && o.handler_ms != 0 && core_.now_ms() - x.started_ms >= o.handler_ms) {
+    x.wire = nullptr;  // whatever it says from now on, nobody hears it
+    x.conn = nullptr;
+    c.current = nullptr;
+    if (x.piecewise)
+      s.close();
+    else
+      give_up({503, "the request took too long"});
+    return fail_body(x, {503, "the request took too long"});
+  }
+  const bool waits = c.discarding || x.body_waiter;
+  if (c.watching && waits && c.body_bytes < std::uint64_t{o.body_rate_min} * o.body_ms / 1000) {
+    if (c.discarding) return s.close();
+    return fail_body(x, {408, "the request's body came too slowly"});
+  }
+  c.watching = false;
+  watch(c);
+}
+
+void sessions::drain(stream& s) {
+  connection* c = connection_at(s);
+  if (c == nullptr || (c->current == nullptr && !c->congested)) s.close();
+}
+
+void sessions::closed(stream& s) {
+  connection* c = connection_at(s);
+  if (c == nullptr) return;
+  s.set_session(nullptr);
+  exchange* x = c->current;
+  const bool discarding = c->discarding;
+  give(*c);
+  if (x == nullptr) return;
+  if (discarding) return give(*x);
+  x->wire = nullptr;
+  x->conn = nullptr;
+  // Whoever waits is told. The handler may be over after that, and the exchange with it.
+  if (x->write_waiter) {
+    x->broken = gone;
+    return std::exchange(x->write_waiter, {}).resume();
+  }
+  fail_body(*x, gone);
+}
+
+// ---- bodies
+
+std::uint64_t sessions::body_max(const exchange& x) const {
+  if (x.where.hit == nullptr || x.where.hit->options.max_body == route_options::as_server)
+    return service_.options.max_body;
+  return x.where.hit->options.max_body;
+}
+
+bool sessions::pull(exchange& x) {
+  if (x.broken || x.wire == nullptr || !x.body_left()) return true;
+  connection& c = *x.conn;
+  if (x.decoder.next(c.input, x.part, service_.options.limits, part_bytes_max) == body_decoder::progress::broken) {
+    x.broken = x.decoder.why();
+    x.close_after = true;
+    x.part.clear();  // a handler that has said nothing yet can still be answered for with the fault's status
+  }
+  if (!x.part.empty()) x.continue_owed = false;
+  if (!x.part.empty() || x.broken || !x.body_left()) {
+    let_go(c);
+    return true;
+  }
+  if (c.ended) {
+    x.broken = gone;
+    return true;
+  }
+  if (std::exchange(x.continue_owed, false)) {
+    chain go_ahead;
+    send_result result = send_result::sent;
+    if (go_ahead.append_constant("HTTP/1.1 100 Continue\r\n\r\n")) send_aside(x, std::move(go_ahead), result);
+  }
+  let_go(c);
+  watch(c);
+  return false;
+}
+
+// The body will never be complete: who waits for it is told.
+void sessions::fail_body(exchange& x, const fault& why) {
+  x.broken = why;
+  x.close_after = true;
+  if (x.body_waiter) std::exchange(x.body_waiter, {}).resume();
+}
+
+// Answered already: takes the rest of the body in, up to a limit.
+sessions::outcome sessions::discard(connection& c) {
+  exchange& x = *c.current;
+  c.discarding = true;
+  for (;;) {
+    chain dropped;
+    const auto p = x.decoder.next(c.input, dropped, service_.options.limits, part_bytes_max);
+    c.discarded += dropped.bytes();
+    if (p == body_decoder::progress::end) {
+      c.discarding = false;
+      c.watching = false;
+      return outcome::answered;
+    }
+    if (p == body_decoder::progress::broken || c.discarded > service_.options.discard_max || c.ended) {
+      c.wire->close();
+      return outcome::over;
+    }
+    if (p == body_decoder::progress::full) continue;
+    let_go(c);
+    watch(c);
+    return outcome::waiting;
+  }
+}
+
+// One deadline serves a connection whose request is under way: for the handler, or for the rate of the body.
+void sessions::watch(connection& c) {
+  const server_options& o = service_.options;
+  const exchange& x = *c.current;
+  if (x.body_left()) {
+    if (c.watching) return;
+    c.watching = true;
+    c.body_bytes = 0;
+    c.wire->set_deadline(o.body_ms);
+  } else if (o.handler_ms != 0) {
+    c.wire->set_deadline(o.handler_ms - std::min(o.handler_ms, core_.now_ms() - x.started_ms));
+  } else {
+    c.wire->clear_deadline();
+  }
+}
+
+void sessions::hold_back(connection& c) {
+  const bool reads = c.current != nullptr && c.current->body_left();
+  const std::uint64_t most = reads ? service_.options.read_ahead : service_.options.input_max;
+  if (c.input.bytes() > most) c.wire->pause();
+}
+
+void sessions::let_go(connection& c) {
+  if (!c.wire->paused() || c.congested || c.input.bytes() > service_.options.input_max / 2) return;
+  c.wire->resume();
+  c.watching = false;  // while we did not read, the peer could not send
+}
+
+// ---- the handler's end
+
+void sessions::task_done(void* context) {
+  auto& x = *static_cast<exchange*>(context);
+  x.home.finished(x);
+}
+
+void sessions::finished(exchange& x) {
+  unlink(x);
+  if (x.wire == nullptr) return give(x);
+  stream& s = *x.wire;
+  connection& c = *x.conn;
+  outcome o = outcome::over;
+  {
+    batch b{*this, s};
+    o = conclude(b, x, false);
+    if (flush(b) == send_result::queued) c.congested = true;
+  }
+  if (o == outcome::waiting) return;
+  c.current = nullptr;
+  c.watching = false;
+  if (x.take_over && o == outcome::over && !s.closing()) hand_over(s, x, std::move(c.input));
+  give(x);
+  if (o == outcome::answered && !c.congested) run(s, c.input);
+}
+
+// ---- free lists
+
+exchange& sessions::take_exchange() {
+  if (free_exchanges_ == nullptr) {
+    counters_.bytes.add(sizeof(exchange));
+    return *new exchange(*this);
+  }
+  --free_exchange_count_;
+  exchange& x = *free_exchanges_;
+  free_exchanges_ = x.next;
+  return x;
+}
+
+void sessions::give(exchange& x) {
+  if (free_exchange_count_ == free_exchanges_max) {
+    counters_.bytes.sub(sizeof(exchange));
+    delete &x;
+    return;
+  }
+  x.reset();
+  ++free_exchange_count_;
+  x.next = free_exchanges_;
+  free_exchanges_ = &x;
+}
+
+connection& sessions::connection_of(stream& s) {
+  if (connection* c = connection_at(s)) return *c;
+  connection* c = free_connections_;
+  if (c != nullptr) {
+    --free_connection_count_;
+    free_connections_ = c->next;
+  } else {
+    counters_.bytes.add(sizeof(connection));
+    c = new connection;
+  }
+  counters_.busy.add(1);
+  c->wire = &s;
+  s.set_session(c);
+  return *c;
+}
+
+void sessions::give(connection& c) {
+  counters_.busy.sub(1);
+  c = connection{};
+  if (free_connection_count_ == free_connections_max) {
+    counters_.bytes.sub(sizeof(connection));
+    delete &c;
+    return;
+  }
+  ++free_connection_count_;
+  c.next = free_connections_;
+  free_connections_ = &c;
+}
+
+void sessions::link(exchange& x) {
+  x.previous = nullptr;
+  x.next = waiting_;
+  if (waiting_ != nullptr) waiting_->previous = &x;
+  waiting_ = &x;
+}
+
+void sessions::unlink(exchange& x) {
+  (x.previous == nullptr ? waiting_ : x.previous->next) = x.next;
+  if (x.next != nullptr) x.next->previous = x.previous;
+  x.next = x.previous = nullptr;
+}
+
+}  // namespace catenet::http

@@ -1,0 +1,130 @@
+// The session layer of one listener on one core: from bytes to requests, from answers to bytes.
+#pragma once
+
+#include <catenet/engine/core.hpp>
+#include <catenet/engine/protocol.hpp>
+#include <catenet/http/options.hpp>
+#include <catenet/slab/counter.hpp>
+
+#include <exception>
+#include <memory>
+
+#include "http/exchange.hpp"
+#include "http/routes.hpp"
+
+namespace catenet::http {
+
+/// What a core's sessions count; written by the core, read by any thread.
+struct session_counters {
+  counter requests;
+  counter busy;
+  counter bytes;
+};
+
+/// What all cores share, unchanged while the engine runs.
+struct service {
+  server_options options;
+  routes table;
+};
+
+class sessions final : public protocol {
+ public:
+  sessions(core& at, const service& of, session_counters& counters);
+  ~sessions() override;
+
+  void opened(stream& s) override;
+  void received(stream& s, chain&& bytes) override;
+  void ended(stream& s) override;
+  void writable(stream& s) override;
+  void expired(stream& s) override;
+  void drain(stream& s) override;
+  void closed(stream& s) override;
+
+  // For the awaitables of body and response.
+
+  /// Takes the next part of the body, where it is here. False when the handler has to wait for the peer; then
+  /// x.body_waiter is to be set.
+  bool pull(exchange& x);
+  /// Sends a piece of a body. False when nobody is there; `waits` above the high watermark.
+  bool write(exchange& x, chain&& piece, bool& waits);
+  [[nodiscard]] core& home() const { return core_; }
+
+ private:
+  /// Answers of one stream, gathered on their way out.
+  struct batch {
+    batch(sessions& of, stream& s) : home(of), to(s), outer(of.batch_) { of.batch_ = this; }
+    ~batch() { home.batch_ = outer; }
+    batch(const batch&) = delete;
+    batch& operator=(const batch&) = delete;
+    sessions& home;
+    stream& to;
+    batch* outer;
+    chain out;
+    std::size_t room = 0;  // behind the end of out
+  };
+  enum class outcome : std::uint8_t {
+    answered,  // the next request may come
+    waiting,   // for the handler, or for the rest of a body: the connection holds the exchange
+    over,      // no further request: the connection closes, or is another protocol's now
+  };
+  struct reading;  // what run() is working on (run.cpp)
+
+  // run.cpp: requests
+  void run(stream& s, chain& input);
+  bool step(batch& b, reading& r);
+  outcome begin(batch& b, reading& r);
+  outcome refuse(batch& b, stream& s, exchange& x, const fault& why);
+  void keep_for_body(reading& r);
+  void keep_while_waiting(reading& r);
+  void rest(reading& r);
+  void hand_over(stream& s, exchange& x, chain&& left);
+  bool find_route(exchange& x);
+  void call(exchange& x);
+
+  // answer.cpp: answers
+  outcome conclude(batch& b, exchange& x, bool more_follows);
+  void settle(exchange& x);
+  void explain(exchange& x, const std::exception_ptr& what);
+  void write_answer(batch& b, exchange& x, bool more_follows);
+  void begin_pieces(exchange& x, chain& out);
+  void end_pieces(batch& b, exchange& x);
+  [[nodiscard]] response_head head_of(exchange& x);
+  [[nodiscard]] bool wants_close(const exchange& x) const;
+  [[nodiscard]] bool must_close(const exchange& x) const;
+  send_result flush(batch& b);
+  std::string_view date();
+
+  // sessions.cpp: connections and their bodies
+  void go_on(connection& c);
+  static void task_done(void* context);
+  void finished(exchange& x);
+  outcome discard(connection& c);
+  void fail_body(exchange& x, const fault& why);
+  void time_out(connection& c);
+  void hold_back(connection& c);
+  void let_go(connection& c);
+  void watch(connection& c);
+  void send_aside(exchange& x, chain&& bytes, send_result& result);
+  [[nodiscard]] std::uint64_t body_max(const exchange& x) const;
+
+  exchange& take_exchange();
+  void give(exchange& x);
+  connection& connection_of(stream& s);
+  void give(connection& c);
+  void link(exchange& x);
+  void unlink(exchange& x);
+
+  core& core_;
+  const service& service_;
+  session_counters& counters_;
+  batch* batch_ = nullptr;         // the innermost that is open
+  exchange* free_exchanges_ = nullptr;
+  connection* free_connections_ = nullptr;
+  std::uint32_t free_exchange_count_ = 0;
+  std::uint32_t free_connection_count_ = 0;
+  exchange* waiting_ = nullptr;    // those whose handler waits
+  std::int64_t date_second_ = -1;
+  char date_[http_date_bytes];
+};
+
+}  // namespace catenet::http

@@ -1,0 +1,44 @@
+// Text that is mostly short: the first bytes in place, what is longer in a string that keeps its memory.
+#pragma once
+
+#include <cstddef>
+#include <cstring>
+#include <string>
+#include <string_view>
+
+namespace catenet::http {
+
+template <std::size_t Inline>
+class text_buffer {
+ public:
+  void append(std::string_view text) {
+    if (overflow_.empty() && text.size() <= Inline - size_) {
+      std::memcpy(inline_ + size_, text.data(), text.size());
+      size_ += text.size();
+      return;
+    }
+    if (overflow_.empty()) overflow_.assign(inline_, size_);
+    overflow_.append(text);
+    size_ = overflow_.size();
+  }
+  [[nodiscard]] std::string_view view() const {
+    return overflow_.empty() ? std::string_view{inline_, size_} : std::string_view{overflow_};
+  }
+  [[nodiscard]] bool empty() const { return size_ == 0; }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::size_t heap_bytes() const { return overflow_.capacity() > sizeof(std::string) ? overflow_.capacity() : 0; }
+  void clear() {
+    size_ = 0;
+    if (overflow_.capacity() > keep_max) overflow_ = std::string{};
+    overflow_.clear();
+  }
+
+ private:
+  static constexpr std::size_t keep_max = 16384;
+
+  std::size_t size_ = 0;
+  std::string overflow_;
+  char inline_[Inline];
+};
+
+}  // namespace catenet::http

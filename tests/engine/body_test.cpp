@@ -1,0 +1,351 @@
+// Large bodies in, files out, and what happens when blocks run out.
+#include "support/client.hpp"
+#include "support/engine_host.hpp"
+
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <random>
+
+namespace {
+
+using namespace catenet;
+using namespace catenet::test;
+
+// ---- expect()
+
+TEST(expect, reads_a_large_body_with_few_completions) {
+  constexpr std::uint64_t bytes = 32_MiB;
+  std::atomic<std::uint64_t> got{0}, calls{0};
+  std::atomic<bool> bad{false};
+  engine_host host({.opened = [](stream& s) { s.expect(bytes); },
+                    .received =
+                        [&](stream&, chain&& c) {
+                          if (off_pattern(got, c.to_string()) != std::string::npos) bad = true;
+                          got += c.bytes();
+                          ++calls;
+                        }});
+  host.start();
+  client c(host.at());
+  const std::string all = pattern(0, bytes);
+  const std::uint64_t before = host.statistics().completions;
+  ASSERT_TRUE(c.send(all));
+  ASSERT_TRUE(eventually([&] { return got == bytes; }));
+  EXPECT_FALSE(bad);
+  if (!sanitized) {
+    EXPECT_LT(host.statistics().completions - before, 4 * bytes / 256_KiB)
+        << "a completion a large block, more or less";
+  }
+  host.stop();
+}
+
+TEST(expect, ends_where_the_body_ends_and_small_reading_goes_on) {
+  std::atomic<std::uint64_t> got{0};
+  std::atomic<bool> bad{false};
+  engine_host host({.received = [&](stream& s, chain&& c) {
+    if (off_pattern(got, c.to_string()) != std::string::npos) bad = true;
+    if (got == 0) s.expect(1_MiB);  // while a small receive is under way
+    got += c.bytes();
+  }});
+  host.start();
+  for (int round = 0; round != 5; ++round) {
+    got = 0;
+    client c(host.at());
+    std::mt19937 random(static_cast<unsigned>(round));
+    const std::size_t bytes = 1_MiB + 100'000;
+    for (std::size_t at = 0; at != bytes;) {
+      const std::size_t part = std::min<std::size_t>(bytes - at, random() % 70'000 + 1);
+      ASSERT_TRUE(c.send(pattern(at, part)));
+      at += part;
+    }
+    ASSERT_TRUE(eventually([&] { return got == bytes; })) << got;
+  }
+  EXPECT_FALSE(bad);
+  host.stop();
+}
+
+TEST(expect, a_hint_that_lies_pins_nothing) {
+  engine_options o;
+  o.slab.capacity = 64_MiB;
+  std::atomic<int> got{0};
+  engine_host host({.opened = [](stream& s) { s.expect(std::uint64_t{1} << 40); },
+                    .received = [&](stream&, chain&& c) { got += static_cast<int>(c.bytes()); }},
+                   o);
+  host.start();
+  std::vector<client> all;
+  for (int i = 0; i != 300; ++i) {  // 300 blocks of 256 KiB would be more than there is
+    all.emplace_back(host.at());
+    all.back().send("x");
+  }
+  EXPECT_TRUE(eventually([&] { return got == 300; })) << got;
+  EXPECT_TRUE(eventually([&] { return host.rented() == 0; }));
+  host.stop();
+}
+
+TEST(expect, pauses_and_second_thoughts_lose_nothing) {
+  std::atomic<std::uint64_t> got{0};
+  std::atomic<bool> bad{false};
+  std::mt19937 random(5);
+  stream* mine = nullptr;
+  engine_host host({.opened = [&](stream& s) { mine = &s; },
+                    .received =
+                        [&](stream& s, chain&& c) {
+                          if (off_pattern(got, c.to_string()) != std::string::npos) bad = true;
+                          got += c.bytes();
+                          switch (random() % 4) {
+                            case 0:
+                              s.expect(random() % 3 * 300'000);
+                              break;
+                            case 1:
+                              s.pause();
+                              break;
+                            default:
+                              break;
+                          }
+                        },
+                    .closed = [&](stream&) { mine = nullptr; }});
+  host.start();
+  client c(host.at());
+  constexpr std::size_t bytes = 24_MiB;
+  std::thread writer([&] {
+    std::mt19937 local(6);
+    for (std::size_t at = 0; at != bytes;) {
+      const std::size_t part = std::min<std::size_t>(bytes - at, local() % 400'000 + 1);
+      ASSERT_TRUE(c.send(pattern(at, part)));
+      at += part;
+    }
+    c.finish();
+  });
+  while (got != bytes) {
+    const std::uint64_t before = got;
+    host.on_core([&] {
+      if (mine == nullptr) return;
+      if (random() % 2 == 0) mine->pause();
+      mine->resume();
+      if (random() % 3 == 0) mine->expect(random() % 2 * 1'000'000);
+    });
+    if (!eventually([&] { return got != before; }, 2)) continue;
+  }
+  writer.join();
+  EXPECT_FALSE(bad);
+  EXPECT_EQ(c.receive_all(), "");
+  host.stop();
+}
+
+// ---- files
+
+struct file_with {
+  explicit file_with(const std::string& at, std::size_t bytes) : path(at) {
+    std::ofstream(path, std::ios::binary) << pattern(0, bytes);
+  }
+  [[nodiscard]] int open() const { return ::open(path.c_str(), O_RDONLY | O_CLOEXEC); }
+  std::string path;
+};
+
+TEST(file, goes_out_between_memory_as_one_message) {
+  const temp_folder folder;
+  const file_with file(folder.path("f"), 5'000'000);
+  engine_host host({.received = [&](stream& s, chain&&) {
+    chain c = chain::copy_of("head");
+    ASSERT_TRUE(c.append_file(file.open(), 0, 5'000'000, true));
+    ASSERT_TRUE(c.append_copy("tail"));
+    ASSERT_TRUE(c.append_file(file.open(), 1'000'000, 10, true));
+    s.send(std::move(c));
+  }});
+  host.start();
+  const std::size_t descriptors = open_descriptors();
+  client c(host.at(), 65536);
+  for (int round = 0; round != 2; ++round) {
+    c.send("x");
+    EXPECT_EQ(c.receive(4), "head");
+    const std::string body = c.receive(5'000'000);
+    EXPECT_EQ(body.size(), 5'000'000u);
+    EXPECT_EQ(off_pattern(0, body), std::string::npos);
+    EXPECT_EQ(c.receive(4), "tail");
+    EXPECT_EQ(off_pattern(1'000'000, c.receive(10)), std::string::npos);
+  }
+  EXPECT_TRUE(eventually([&] { return open_descriptors() <= descriptors + 2; }))
+      << "files are closed once sent";
+  host.stop();
+}
+
+TEST(file, one_that_shrank_ends_in_a_reset) {
+  const temp_folder folder;
+  const file_with file(folder.path("f"), 1000);
+  engine_host host({.received = [&](stream& s, chain&&) {
+    chain c = chain::copy_of("head");
+    ASSERT_TRUE(c.append_file(file.open(), 0, 2000, true));
+    s.send(std::move(c));
+    s.close();
+  }});
+  host.start();
+  set_log_sink(nullptr);
+  client c(host.at());
+  c.send("x");
+  EXPECT_LE(c.receive_all().size(), 1004u);
+  EXPECT_EQ(c.error(), ECONNRESET) << "a clean end would say that this was all";
+  host.stop();
+}
+
+TEST(file, one_that_cannot_be_read_ends_in_a_reset) {
+  const temp_folder folder;
+  engine_host host({.received = [&](stream& s, chain&&) {
+    chain c;
+    ASSERT_TRUE(
+        c.append_file(::open(folder.path("").c_str(), O_RDONLY | O_CLOEXEC), 0, 2000, true));  // a folder
+    s.send(std::move(c));
+    s.close();
+  }});
+  host.start();
+  client c(host.at());
+  c.send("x");
+  EXPECT_EQ(c.receive_all(), "");
+  EXPECT_EQ(c.error(), ECONNRESET);
+  host.stop();
+}
+
+TEST(file, to_a_parked_stream_whose_peer_takes_nothing_is_ended) {
+  const temp_folder folder;
+  const file_with file(folder.path("f"), 32 << 20);
+  engine_options o;
+  o.send_stall_ms = 300;
+  o.park_after_ms = 20;
+  stream* mine = nullptr;
+  std::atomic<int> closed{0};
+  engine_host host({.opened = [&](stream& s) { mine = &s; }, .closed = [&](stream&) { ++closed; }}, o);
+  host.start();
+  client c(host.at(), 16384);
+  ASSERT_TRUE(eventually([&] { return host.statistics().parked == 1; }));
+  host.on_core([&] {
+    chain f;
+    ASSERT_TRUE(f.append_file(file.open(), 0, 32 << 20, true));
+    mine->send(std::move(f));
+  });
+  EXPECT_TRUE(eventually([&] { return closed == 1; }, 3000));
+  host.stop();
+}
+
+TEST(file, many_at_once_do_not_block_the_core) {
+  const temp_folder folder;
+  const file_with file(folder.path("f"), 8 << 20);
+  engine_host host({.received = [&](stream& s, chain&&) {
+    chain f;
+    ASSERT_TRUE(f.append_file(file.open(), 0, 8 << 20, true));
+    s.send(std::move(f));
+  }});
+  host.start();
+  std::vector<client> stuck;
+  for (int i = 0; i != 5; ++i) {
+    stuck.emplace_back(host.at(), 16384);
+    stuck.back().send("x");
+  }
+  client c(host.at());
+  c.send("x");
+  const std::string got = c.receive(8 << 20);
+  EXPECT_EQ(off_pattern(0, got), std::string::npos);
+  stuck.clear();
+  host.stop();
+}
+
+// ---- no blocks left
+
+TEST(starved, streams_go_on_when_blocks_come_back_and_nothing_spins) {
+  engine_options o;
+  o.slab.capacity = 4_MiB;
+  o.park_after_ms = 600'000;
+  std::vector<chain> hoard;
+  std::atomic<std::uint64_t> got{0};
+  std::atomic<bool> bad{false};
+  engine_host host({.received =
+                        [&](stream&, chain&& c) {
+                          got += c.bytes();
+                          hoard.push_back(std::move(c));
+                        }},
+                   o);
+  host.start();
+  constexpr int clients = 8;
+  constexpr std::size_t each = 2_MiB;
+  std::vector<client> all;
+  std::vector<std::thread> writers;
+  for (int i = 0; i != clients; ++i) all.emplace_back(host.at());
+  for (client& c : all) writers.emplace_back([&c] { EXPECT_TRUE(c.send(pattern(0, each))); });
+  ASSERT_TRUE(eventually([&] { return host.statistics().out_of_blocks != 0; }));
+  sleep_ms(200);
+  const std::uint64_t held = got;
+  EXPECT_LT(held, clients * each);
+  const core_statistics before = host.statistics();
+  sleep_ms(500);
+  const std::uint64_t turns = host.statistics().turns - before.turns;
+  EXPECT_LE(turns, 60u) << "out of blocks the loop may look every 10 ms, not more";
+  EXPECT_LE(host.statistics().submissions - before.submissions, 600u);
+  while (got != clients * each) {
+    const std::uint64_t was = got;
+    host.on_core([&] { hoard.clear(); });
+    ASSERT_TRUE(eventually([&] { return got != was || got == clients * each; }))
+        << "nobody was fed at " << was;
+  }
+  for (std::thread& t : writers) t.join();
+  host.on_core([&] { hoard.clear(); });
+  host.stop();
+}
+
+TEST(starved, of_large_blocks_reads_on_with_small_ones) {
+  engine_options o;
+  o.slab.capacity = 8_MiB;
+  std::vector<chain> hoard;
+  std::atomic<std::uint64_t> got{0};
+  engine_host host({.opened = [](stream& s) { s.expect(4_MiB); },
+                    .received = [&](stream&, chain&& c) { got += c.bytes(); }},
+                   o);
+  host.start();
+  host.on_core([&] {
+    const lease small = lease::of(4_KiB);            // with it, a batch of small ones comes into being
+    for (const std::size_t size : {256_KiB, 1_MiB})  // all large blocks, and what could become one
+      for (lease l = lease::of(size); l; l = lease::of(size)) hoard.push_back(chain{std::move(l), 0, 1});
+  });
+  client c(host.at());
+  EXPECT_TRUE(c.send(pattern(0, 4_MiB)));
+  EXPECT_TRUE(eventually([&] { return got == 4_MiB; })) << got << " of " << 4_MiB;
+  const std::uint64_t turns = host.statistics().turns;
+  sleep_ms(200);
+  EXPECT_LE(host.statistics().turns - turns, 30u);
+  host.on_core([&] { hoard.clear(); });
+  host.stop();
+}
+
+TEST(starved, streams_may_end_meanwhile) {
+  engine_options o;
+  o.slab.capacity = 4_MiB;
+  std::vector<chain> hoard;
+  std::atomic<int> closed{0};
+  bool hoarding = true;
+  engine_host host({.received =
+                        [&](stream&, chain&& c) {
+                          if (hoarding) hoard.push_back(std::move(c));
+                        },
+                    .closed = [&](stream&) { ++closed; }},
+                   o);
+  host.start();
+  host.on_core([&] {
+    for (lease l = lease::of(4096); l; l = lease::of(4096)) hoard.push_back(chain{std::move(l), 0, 1});
+  });
+  for (int round = 0; round != 10; ++round) {
+    std::vector<client> all;
+    for (int i = 0; i != 100; ++i) {
+      all.emplace_back(host.at());
+      ::send(all.back().fd(), pattern(0, 20000).data(), 20000, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    sleep_ms(10);
+    if (round % 3 == 2) host.on_core([&] { hoard.clear(); });
+    for (client& c : all) c.reset();
+  }
+  EXPECT_EQ(host.statistics().accepted, 1000u);
+  host.on_core([&] {
+    hoarding = false;
+    hoard.clear();
+  });
+  EXPECT_TRUE(eventually([&] { return closed == 1000; })) << closed;
+  host.stop();
+}
+
+}  // namespace

@@ -1,0 +1,135 @@
+// Which back end is chosen: io_uring where it is allowed, epoll where a seccomp filter (as Docker's default
+// profile) refuses it, with the reason in the log, and whatever is forced.
+#include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
+#include <catenet/engine/stream.hpp>
+
+#include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdio>
+#include <mutex>
+#include <string>
+#include <thread>
+
+namespace {
+
+using namespace catenet;
+
+class echo final : public protocol {
+  void received(stream& s, chain&& bytes) override { s.send(std::move(bytes)); }
+};
+
+std::string logged;
+std::mutex logged_mutex;
+void keep_line(log_level level, std::string_view line) {
+  const std::lock_guard lock(logged_mutex);
+  if (level >= log_level::warning) logged += std::string(line) + "\n";
+}
+
+// From here on, io_uring_setup fails with `code` in this process.
+bool refuse_io_uring(int code) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(code)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter{std::size(program), program};
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+struct outcome {
+  std::string io;
+  std::string answer;
+  error result;
+};
+
+// A server that echoes one line to a client on another thread.
+outcome serve(io_choice io) {
+  engine_options o;
+  o.io = io;
+  o.handle_signals = false;
+  o.slab.capacity = 64_MiB;
+  engine net(o);
+  endpoint where;
+  outcome seen;
+  seen.result = net.listen("127.0.0.1:0", [](core&) { return std::make_unique<echo>(); }, &where);
+  std::thread client;
+  net.on_start([&] {
+    seen.io = net.io_name();
+    client = std::thread([&] {
+      const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+      char line[16] = {};
+      if (connect(fd, where.address(), where.length()) == 0 && send(fd, "hello", 5, 0) == 5 &&
+          recv(fd, line, 5, MSG_WAITALL) == 5)
+        seen.answer = line;
+      close(fd);
+      net.stop();
+    });
+  });
+  if (!seen.result) seen.result = net.run();
+  if (client.joinable()) client.join();
+  return seen;
+}
+
+// Runs `body` in a child process, whose exit status says whether it held.
+template <class F>
+int in_child(F body) {
+  const pid_t child = fork();
+  if (child == 0) _exit(body());
+  int status = 0;
+  waitpid(child, &status, 0);
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+class refused : public testing::TestWithParam<int> {};
+
+TEST_P(refused, epoll_serves_instead_and_says_why) {
+  const int status = in_child([] {
+    set_log_sink(keep_line);
+    if (!refuse_io_uring(GetParam())) return 77;
+    const outcome seen = serve(io_choice::automatic);
+    if (seen.io != "epoll") return 1;
+    if (seen.answer != "hello") return 2;
+    if (seen.result) return 3;
+    if (logged.find("io_uring_setup") == std::string::npos || logged.find("seccomp") == std::string::npos ||
+        logged.find("epoll") == std::string::npos)
+      return 4;
+    return 0;
+  });
+  if (status == 77) GTEST_SKIP() << "this sandbox allows no seccomp filter";
+  EXPECT_EQ(status, 0);
+}
+
+TEST_P(refused, forcing_io_uring_fails_with_advice) {
+  const int status = in_child([] {
+    set_log_sink(keep_line);
+    if (!refuse_io_uring(GetParam())) return 77;
+    const outcome seen = serve(io_choice::uring);
+    if (!seen.result || seen.result.code != GetParam()) return 1;
+    return seen.result.advice.empty() ? 2 : 0;
+  });
+  if (status == 77) GTEST_SKIP() << "this sandbox allows no seccomp filter";
+  EXPECT_EQ(status, 0);
+}
+
+INSTANTIATE_TEST_SUITE_P(io_choice, refused, testing::Values(EPERM, ENOSYS));
+
+TEST(io_choice, epoll_can_be_forced) {
+  const outcome seen = serve(io_choice::epoll);
+  EXPECT_EQ(seen.io, "epoll");
+  EXPECT_EQ(seen.answer, "hello");
+  EXPECT_FALSE(seen.result) << seen.result.text();
+}
+
+}  // namespace

@@ -1,0 +1,775 @@
+// The HTTP server over a real socket: routes, handlers, bodies, deadlines, closing.
+#include <catenet/engine/core.hpp>
+#include <catenet/engine/log.hpp>
+#include <catenet/engine/stream.hpp>
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <stdexcept>
+#include <thread>
+
+#include "support/http_test_server.hpp"
+
+namespace catenet::test {
+namespace {
+
+using http::request;
+using http::response;
+using namespace std::chrono_literals;
+
+std::string get(const std::string& target, const std::string& lines = "") {
+  return "GET " + target + " HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n";
+}
+std::string post(const std::string& target, const std::string& lines, const std::string& body) {
+  return "POST " + target + " HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n" + body;
+}
+std::string with_length(const std::string& target, const std::string& body) {
+  return post(target, "Content-Length: " + std::to_string(body.size()) + "\r\n", body);
+}
+
+class http_server : public testing::Test {
+ protected:
+  static void SetUpTestSuite() { set_log_sink(nullptr); }  // failures of handlers are provoked here
+
+  void start(const std::function<void(http::server&)>& routes, http_test_server::settings of = {}) {
+    server_.emplace(routes, of);
+  }
+  http_answer ask(const std::string& bytes) {
+    http_test_client client{server_->port()};
+    client.send(bytes);
+    return client.read(bytes.starts_with("HEAD"));
+  }
+  void TearDown() override {
+    if (server_) {
+      EXPECT_EQ(server_->wait_until_idle(), "");
+    }
+  }
+  std::optional<http_test_server> server_;
+};
+
+// ---- routes
+
+void name_routes(http::server& web) {
+  const auto says = [](const char* what) {
+    return [what](request& rq, response& rs) { rs.text(what, "|", rq.param("a"), "|", rq.param("b")); };
+  };
+  web.get("/", says("root"));
+  web.get("/users", says("users"));
+  web.get("/users/{a}", says("user"));
+  web.get("/users/me", says("me"));
+  web.get("/users/{a}/posts/{b}", says("post"));
+  web.get("/use", says("use"));
+  web.get("/files/{a...}", says("files"));
+  web.get("/files/special/{a}", says("special"));
+  web.post("/users/me", says("post me"));
+  web.del("/users/{a}", says("delete"));
+  web.on(http::method::options, "/own", says("own options"));
+}
+
+TEST_F(http_server, finds_the_most_exact_route) {
+  start(name_routes);
+  const auto body = [&](const char* target) { return ask(get(target)).body; };
+  EXPECT_EQ(body("/"), "root||");
+  EXPECT_EQ(body("/?a=b"), "root||");
+  EXPECT_EQ(body("/use"), "use||");
+  EXPECT_EQ(body("/users"), "users||");
+  EXPECT_EQ(body("/users/7"), "user|7|");
+  EXPECT_EQ(body("/users/me"), "me||");
+  EXPECT_EQ(body("/users/mel"), "user|mel|");
+  EXPECT_EQ(body("/users/7/posts/8"), "post|7|8");
+  EXPECT_EQ(body("/users/me/posts/8"), "post|me|8");
+  EXPECT_EQ(body("/files/"), "files||");
+  EXPECT_EQ(body("/files/a/b/c"), "files|a/b/c|");
+  EXPECT_EQ(body("/files/special/x"), "special|x|");
+  EXPECT_EQ(body("/files/special/x/y"), "files|special/x/y|");
+  for (const char* none : {"/user", "/users/", "/users/7/posts", "/users/7/posts/", "/files", "//", "/./", "/../", "/U"})
+    EXPECT_EQ(ask(get(none)).status, 404) << none;
+}
+
+TEST_F(http_server, tells_what_a_path_allows) {
+  start(name_routes);
+  const auto line = [&](const std::string& first) { return ask(first + " HTTP/1.1\r\nHost: a\r\n\r\n"); };
+  EXPECT_EQ(line("PUT /users/7").status, 405);
+  EXPECT_EQ(line("PUT /users/7").field("Allow"), "GET, HEAD, DELETE, OPTIONS");
+  EXPECT_EQ(line("PUT /users/me").field("Allow"), "GET, HEAD, POST, DELETE, OPTIONS");
+  EXPECT_EQ(line("POST /users/me").body, "post me||");
+  EXPECT_EQ(line("DELETE /users/me").body, "delete|me|");
+  EXPECT_EQ(line("OPTIONS /users/7").status, 204);
+  EXPECT_EQ(line("OPTIONS /users/7").field("Allow"), "GET, HEAD, DELETE, OPTIONS");
+  EXPECT_EQ(line("OPTIONS /own").body, "own options||");
+  EXPECT_EQ(line("OPTIONS *").status, 204);
+  EXPECT_EQ(line("OPTIONS /none").status, 404);
+  EXPECT_EQ(line("TRACE /").status, 405);
+  EXPECT_EQ(line("FROB /").status, 501);
+}
+
+TEST_F(http_server, refuses_patterns_that_are_malformed_or_taken) {
+  engine net{};
+  http::server web{net};
+  const auto h = [](request&, response& rs) { rs.status(204); };
+  web.get("/a/{b}", h);
+  for (const char* bad : {"", "a", "/{", "/{}", "/a{b}", "/{b}c", "/{...}", "/{a...}/b", "/a/{other}"})
+    EXPECT_THROW(web.get(bad, h), std::invalid_argument) << bad;
+  EXPECT_NO_THROW(web.post("/a/{other}", h));
+}
+
+TEST_F(http_server, row_65_decodes_once_and_checks_after_decoding) {
+  start([](http::server& web) {
+    web.get("/p/{a}", [](request& rq, response& rs) { rs.text(rq.param("a"), "|", rq.path()); });
+  });
+  EXPECT_EQ(ask(get("/p/a%20b")).body, "a b|/p/a b");
+  EXPECT_EQ(ask(get("/%70/x")).body, "x|/p/x");
+  EXPECT_EQ(ask(get("/p/%2541")).body, "%41|/p/%41");
+  EXPECT_EQ(ask(get("/p/a%2Fb")).body, "a/b|/p/a/b");
+  EXPECT_EQ(ask(get("/p/caf%C3%A9")).body, "caf\xc3\xa9|/p/caf\xc3\xa9");
+  for (const char* bad : {"/p/%", "/p/%4", "/p/%zz", "/p/%00", "/p/%0d%0aX:y", "/p/%7f", "/p/%01"})
+    EXPECT_EQ(ask(get(bad)).status, 400) << bad;
+}
+
+// ---- answers
+
+TEST_F(http_server, row_52_no_body_for_head_204_and_304) {
+  start([](http::server& web) {
+    web.get("/text", [](request&, response& rs) { rs.text("Hello"); });
+    web.get("/none", [](request&, response& rs) { rs.status(204).header("A", "b"); });
+    web.get("/same", [](request&, response& rs) {
+      rs.status(304);
+      rs.text("never sent");
+      rs.status(304);
+    });
+    web.get("/pieces", [](request&, response& rs) -> task<> { co_await rs.write("Hello"); });
+  });
+  http_test_client client{server_->port()};
+  const auto head = [&](const std::string& target) {
+    client.send("HEAD " + target + " HTTP/1.1\r\nHost: a\r\n\r\n");
+    return client.read(true);
+  };
+  EXPECT_EQ(head("/text").field("Content-Length"), "5");
+  EXPECT_EQ(head("/pieces").field("Transfer-Encoding"), "chunked");
+  client.send(get("/none"));
+  const http_answer none = client.read();
+  EXPECT_EQ(none.status, 204);
+  EXPECT_EQ(none.field("Content-Length"), std::nullopt) << "row 53";
+  EXPECT_EQ(none.field("A"), "b");
+  client.send(get("/same"));
+  EXPECT_EQ(client.read().field("Content-Length"), std::nullopt);
+  client.send(get("/text"));
+  EXPECT_EQ(client.read().body, "Hello") << "the connection is in step";
+}
+
+TEST_F(http_server, answers_carry_a_date_a_type_and_their_length) {
+  start([](http::server& web) {
+    web.get("/", [](request&, response& rs) { rs.text("n=", 5, " ", -7, " ", std::uint64_t{1} << 63); });
+    web.get("/json", [](request&, response& rs) { rs.json("{}"); });
+    web.get("/own", [](request&, response& rs) { rs.type("text/css").header("X-A", "1").header("X-A", "2").text("a"); });
+  });
+  const http_answer a = ask(get("/"));
+  EXPECT_EQ(a.body, "n=5 -7 9223372036854775808");
+  EXPECT_EQ(a.field("Content-Type"), "text/plain; charset=utf-8");
+  ASSERT_TRUE(a.field("Date"));
+  EXPECT_EQ(a.field("Date")->size(), 29u);
+  EXPECT_TRUE(a.field("Date")->ends_with(" GMT"));
+  EXPECT_EQ(ask(get("/json")).field("Content-Type"), "application/json");
+  const http_answer own = ask(get("/own"));
+  EXPECT_EQ(own.field("Content-Type"), "text/css");
+  EXPECT_NE(own.head.find("X-A: 1\r\nX-A: 2\r\n"), std::string::npos);
+  EXPECT_EQ(own.head.find("text/plain"), std::string::npos);
+}
+
+TEST_F(http_server, row_64_fields_that_would_end_their_line_are_refused) {
+  start([](http::server& web) {
+    web.get("/value", [](request&, response& rs) { rs.header("A", "b\r\nSet-Cookie: c").text("x"); });
+    web.get("/lf", [](request&, response& rs) { rs.header("A", "b\nc").text("x"); });
+    web.get("/nul", [](request&, response& rs) { rs.header("A", std::string_view{"b\0c", 3}).text("x"); });
+    web.get("/name", [](request&, response& rs) { rs.header("A: b\r\nC", "d").text("x"); });
+    web.get("/length", [](request&, response& rs) { rs.header("content-length", "3").text("x"); });
+    web.get("/coding", [](request&, response& rs) { rs.header("Transfer-Encoding", "chunked").text("x"); });
+    web.get("/type", [](request&, response& rs) { rs.type("a\r\nb").text("x"); });
+    web.get("/where", [](request&, response& rs) { rs.redirect("/a\r\nSet-Cookie: c"); });
+    web.get("/status", [](request&, response& rs) { rs.status(42).text("x"); });
+    web.get("/trailer", [](request&, response& rs) { rs.trailer("A", "b\r\n").text("x"); });
+  });
+  for (const char* target :
+       {"/value", "/lf", "/nul", "/name", "/length", "/coding", "/type", "/where", "/status", "/trailer"}) {
+    const http_answer a = ask(get(target));
+    EXPECT_EQ(a.status, 500) << target;
+    EXPECT_EQ(a.field("Set-Cookie"), std::nullopt) << target;
+  }
+}
+
+TEST_F(http_server, a_handler_that_fails_is_answered_for_and_the_connection_goes_on) {
+  start([](http::server& web) {
+    web.get("/throws", [](request&, response&) { throw std::runtime_error("on purpose"); });
+    web.get("/throws-late", [](request&, response& rs) {
+      rs.header("X-Secret", "1").text("half");
+      throw 5;
+    });
+    web.get("/silent", [](request&, response&) {});
+    web.get("/task", [](request&, response&) -> task<> {
+      co_await catenet::sleep(1);
+      throw std::runtime_error("on purpose");
+    });
+    web.get("/silent-task", [](request&, response&) -> task<> { co_await catenet::sleep(1); });
+    web.get("/ok", [](request&, response& rs) { rs.text("ok"); });
+  });
+  http_test_client client{server_->port()};
+  for (const char* target : {"/throws", "/throws-late", "/silent", "/task", "/silent-task"}) {
+    client.send(get(target) + get("/ok"));
+    const http_answer a = client.read();
+    EXPECT_EQ(a.status, 500) << target;
+    EXPECT_EQ(a.field("X-Secret"), std::nullopt);
+    EXPECT_EQ(a.body.find("on purpose"), std::string::npos) << "what failed is for the log";
+    EXPECT_EQ(client.read().body, "ok") << target;
+  }
+}
+
+TEST_F(http_server, writes_bodies_piece_by_piece) {
+  start([](http::server& web) {
+    web.get("/chunks", [](request&, response& rs) -> task<> {
+      co_await rs.write("one ");
+      co_await catenet::sleep(1);
+      co_await rs.write("two ");
+      co_await rs.write("");
+      rs.trailer("X-Sum", "7");
+      co_await rs.write(chain::copy_of("three"));
+    });
+    web.get("/length", [](request&, response& rs) -> task<> {
+      rs.type("text/plain").length(8);
+      co_await rs.write("12345");
+      co_await rs.write("67890");
+    });
+    web.get("/short", [](request&, response& rs) -> task<> {
+      rs.length(8);
+      co_await rs.write("12345");
+    });
+    web.get("/fails", [](request&, response& rs) -> task<> {
+      co_await rs.write("12345");
+      throw std::runtime_error("on purpose");
+    });
+  });
+  http_test_client client{server_->port()};
+  client.send(get("/chunks") + get("/length"));
+  const http_answer chunks = client.read();
+  EXPECT_EQ(chunks.body, "one two three");
+  EXPECT_EQ(chunks.field("X-Sum"), "7");
+  const http_answer length = client.read();
+  EXPECT_EQ(length.field("Content-Length"), "8");
+  EXPECT_EQ(length.body, "12345678");
+
+  http_test_client cut{server_->port()};
+  cut.send(get("/short"));
+  EXPECT_TRUE(cut.read_all().ends_with("\r\n\r\n12345"));
+  http_test_client failed{server_->port()};
+  failed.send(get("/fails"));
+  EXPECT_TRUE(failed.read_all().ends_with("\r\n5\r\n12345\r\n")) << "no last chunk: the peer sees that it is not whole";
+  http_test_client old{server_->port()};
+  old.send("GET /chunks HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  const std::string all = old.read_all();
+  EXPECT_TRUE(all.ends_with("\r\n\r\none two three")) << all;
+  EXPECT_NE(all.find("Connection: close\r\n"), std::string::npos);
+}
+
+TEST_F(http_server, sends_chains_and_constants_of_any_size) {
+  static const std::string constant(100'000, 'c');
+  start([](http::server& web) {
+    web.get("/chain/{n}", [](request& rq, response& rs) {
+      rs.body(chain::copy_of(std::string(std::stoul(std::string{rq.param("n")}), 'x')));
+    });
+    web.get("/constant", [](request&, response& rs) { rs.constant(constant); });
+    web.get("/text/{n}", [](request& rq, response& rs) {
+      rs.text(std::string(std::stoul(std::string{rq.param("n")}), 't'));
+    });
+  });
+  http_test_client client{server_->port()};
+  for (const int n : {0, 1, 383, 384, 385, 511, 512, 513, 2047, 2048, 2049, 5000, 100'000, 3'000'000}) {
+    client.send(get("/chain/" + std::to_string(n)) + get("/text/" + std::to_string(n)));
+    EXPECT_EQ(client.read().body, std::string(static_cast<std::size_t>(n), 'x')) << n;
+    EXPECT_EQ(client.read().body, std::string(static_cast<std::size_t>(n), 't')) << n;
+  }
+  client.send(get("/constant"));
+  EXPECT_EQ(client.read().body, constant);
+}
+
+// ---- requests
+
+TEST_F(http_server, views_of_the_head_stay_valid_while_a_handler_waits) {
+  start([](http::server& web) {
+    web.get("/{a}", [](request& rq, response& rs) -> task<> {
+      const std::string_view value = *rq.header("X-Value");
+      co_await catenet::sleep(5);
+      rs.text(rq.param("a"), "|", value, "|", rq.authority(), "|", rq.query());
+    });
+  });
+  http_test_client client{server_->port()};
+  std::string all;
+  for (int i = 0; i != 20; ++i) all += get("/n" + std::to_string(i) + "%21?q", "X-Value: v" + std::to_string(i) + "\r\n");
+  client.send(all);
+  for (int i = 0; i != 20; ++i) {
+    const std::string n = std::to_string(i);
+    EXPECT_EQ(client.read().body, "n" + n + "!|v" + n + "|a|q");
+  }
+}
+
+TEST_F(http_server, row_54_ten_thousand_pipelined_requests_are_answered_in_order) {
+  start([](http::server& web) {
+    web.get("/{n}", [](request& rq, response& rs) { rs.text(rq.param("n")); });
+    web.get("/slow/{n}", [](request& rq, response& rs) -> task<> {
+      co_await catenet::sleep(1);
+      rs.text(rq.param("n"));
+    });
+  });
+  http_test_client client{server_->port()};
+  std::thread writer{[&] {
+    std::string all;
+    for (int i = 0; i != 10'000; ++i) all += get((i % 1000 == 0 ? "/slow/" : "/") + std::to_string(i));
+    client.send(all);
+  }};
+  for (int i = 0; i != 10'000; ++i) ASSERT_EQ(client.read().body, std::to_string(i));
+  writer.join();
+}
+
+TEST_F(http_server, a_reader_that_does_not_read_pauses_its_own_pipeline_only) {
+  std::atomic<int> asked{0};
+  start([&](http::server& web) {
+    web.get("/big", [&](request&, response& rs) {
+      ++asked;
+      rs.body(chain::of_size(100'000));
+    });
+    web.get("/ok", [](request&, response& rs) { rs.text("ok"); });
+  });
+  http_test_client client{server_->port(), 4096};
+  std::string all;
+  for (int i = 0; i != 500; ++i) all += get("/big");
+  client.send(all);
+  std::this_thread::sleep_for(100ms);
+  EXPECT_LT(asked, 200) << "answers that nobody reads are not made";
+  EXPECT_EQ(ask(get("/ok")).body, "ok");
+  for (int i = 0; i != 500; ++i) ASSERT_EQ(client.read().body.size(), 100'000u);
+  EXPECT_EQ(asked, 500);
+}
+
+TEST_F(http_server, row_55_nothing_behind_connection_close_is_answered) {
+  start(add_table_routes);
+  http_test_client client{server_->port()};
+  client.send(get("/", "Connection: close\r\n") + get("/hello/x"));
+  const http_answer a = client.read();
+  EXPECT_EQ(a.field("Connection"), "close");
+  EXPECT_TRUE(client.at_end());
+}
+
+TEST_F(http_server, a_request_may_be_followed_by_fin) {
+  start(add_table_routes);
+  http_test_client client{server_->port()};
+  client.send(get("/") + get("/hello/x"));
+  client.finish_sending();
+  EXPECT_EQ(client.read().body, "Hello, World!");
+  EXPECT_EQ(client.read().body, "hello x");
+  EXPECT_TRUE(client.at_end());
+}
+
+// ---- bodies
+
+void body_routes(http::server& web) {
+  web.post("/echo", [](request& rq, response& rs) -> task<> {
+    while (auto part = co_await rq.body().next())
+      if (!co_await rs.write(std::move(*part))) co_return;
+  });
+  web.post("/text", [](request& rq, response& rs) -> task<> { rs.text(co_await rq.body().text(1000)); });
+  web.post("/ignore", [](request&, response& rs) { rs.text("ignored"); });
+  web.post("/trailer", [](request& rq, response& rs) -> task<> {
+    while (co_await rq.body().next()) {
+    }
+    rs.text(rq.body().trailer("Digest").value_or("none"), "|", rq.body().trailer("Content-Length").value_or("none"));
+  });
+}
+
+TEST_F(http_server, streams_bodies_both_ways) {
+  start(body_routes);
+  http_test_client client{server_->port()};
+  std::string body;
+  for (int i = 0; body.size() < 700'000; ++i) body += std::to_string(i) + " ";
+  std::string chunked;
+  for (std::size_t at = 0; at < body.size(); at += 9999) {
+    const std::string part = body.substr(at, 9999);
+    char size[16];
+    std::snprintf(size, sizeof size, "%zx\r\n", part.size());
+    chunked += size + part + "\r\n";
+  }
+  for (int i = 0; i != 3; ++i) {
+    std::thread writer{[&] {
+      client.send(with_length("/echo", body) + post("/echo", "Transfer-Encoding: chunked\r\n", chunked + "0\r\n\r\n"));
+    }};
+    EXPECT_EQ(client.read().body, body);
+    EXPECT_EQ(client.read().body, body);
+    writer.join();
+  }
+  client.send(with_length("/text", "hello") + with_length("/text", ""));
+  EXPECT_EQ(client.read().body, "hello");
+  EXPECT_EQ(client.read().body, "");
+}
+
+TEST_F(http_server, a_fault_in_a_body_that_is_being_answered_cuts_the_answer_off) {
+  start(body_routes);
+  http_test_client client{server_->port()};
+  client.send(post("/echo", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"));
+  EXPECT_TRUE(client.read_some(90).ends_with("5\r\nhello\r\n"));
+  client.send("5\r\nhello!\r\n" + get("/"));
+  EXPECT_EQ(client.read_all(), "");
+}
+
+TEST_F(http_server, row_34_limits_hold_for_routes_and_for_collecting) {
+  start([](http::server& web) {
+    web.post("/small", [](request& rq, response& rs) -> task<> { rs.text(co_await rq.body().text(1000)); },
+             {.max_body = 100});
+    web.post("/collect", [](request& rq, response& rs) -> task<> { rs.text(co_await rq.body().text(100)); });
+  });
+  EXPECT_EQ(ask(with_length("/small", std::string(100, 'a'))).status, 200);
+  for (const char* target : {"/small", "/collect"}) {
+    const http_answer a = ask(with_length(target, std::string(101, 'a')));
+    EXPECT_EQ(a.status, 413) << target;
+    EXPECT_EQ(a.field("Connection"), "close");
+    EXPECT_EQ(ask(post(target, "Transfer-Encoding: chunked\r\n", "65\r\n" + std::string(101, 'a') + "\r\n0\r\n\r\n")).status,
+              413);
+  }
+}
+
+TEST_F(http_server, row_45_a_body_cut_short_is_an_abort_for_its_handler) {
+  std::atomic<int> aborts{0};
+  std::atomic<int> complete{0};
+  start([&](http::server& web) {
+    web.post("/", [&](request& rq, response& rs) -> task<> {
+      try {
+        while (co_await rq.body().next()) {
+        }
+        ++complete;
+      } catch (const http::aborted&) {
+        ++aborts;
+        throw;
+      }
+      rs.status(204);
+    });
+  });
+  const auto cut = [&](const std::string& bytes, bool reset) {
+    http_test_client client{server_->port()};
+    client.send(bytes);
+    std::this_thread::sleep_for(20ms);
+    if (reset) return client.reset();
+    client.finish_sending();
+    EXPECT_EQ(client.read().status, 400);
+    EXPECT_TRUE(client.at_end());
+  };
+  int expected = 0;
+  for (const bool reset : {false, true}) {
+    cut(post("/", "Content-Length: 10\r\n", "hello"), reset);
+    cut(post("/", "Content-Length: 10\r\n", ""), reset);
+    cut(post("/", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"), reset);
+    cut(post("/", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n"), reset);
+    expected += 4;
+    for (int i = 0; i != 200 && aborts != expected; ++i) std::this_thread::sleep_for(5ms);
+    EXPECT_EQ(aborts, expected);
+  }
+  EXPECT_EQ(complete, 0);
+}
+
+TEST_F(http_server, rows_46_and_47_trailers_are_delivered_without_those_that_are_forbidden) {
+  start(body_routes);
+  EXPECT_EQ(ask(post("/trailer", "Transfer-Encoding: chunked\r\n",
+                     "5\r\nhello\r\n0\r\nDigest: abc\r\nContent-Length: 7\r\n\r\n"))
+                .body,
+            "abc|none");
+  EXPECT_EQ(ask(with_length("/trailer", "hello")).body, "none|none");
+}
+
+TEST_F(http_server, row_48_100_is_sent_when_the_body_is_read) {
+  start(body_routes);
+  http_test_client client{server_->port()};
+  client.send(post("/text", "Expect: 100-continue\r\nContent-Length: 5\r\n", ""));
+  EXPECT_EQ(client.read().status, 100);
+  client.send("hello");
+  EXPECT_EQ(client.read().body, "hello");
+  client.send(post("/text", "Expect: 100-continue\r\nContent-Length: 5\r\n", "hello"));
+  EXPECT_EQ(client.read().body, "hello") << "the body came along: no 100 is needed";
+  client.send(post("/ignore", "Expect: 100-continue\r\nContent-Length: 5\r\n", ""));
+  const http_answer early = client.read();
+  EXPECT_EQ(early.status, 200);
+  EXPECT_EQ(early.field("Connection"), "close");
+  EXPECT_TRUE(client.at_end());
+  EXPECT_EQ(ask(post("/text", "Expect: 200-ok\r\nContent-Length: 5\r\n", "")).status, 417) << "row 49";
+}
+
+TEST_F(http_server, row_51_an_unread_body_is_taken_in_up_to_a_limit) {
+  http_test_server::settings of;
+  of.http.discard_max = 10'000;
+  of.http.max_body = 1 << 30;
+  start(body_routes, of);
+  http_test_client client{server_->port()};
+  client.send(with_length("/ignore", std::string(10'000, 'x')) + with_length("/text", "hello"));
+  EXPECT_EQ(client.read().body, "ignored");
+  EXPECT_EQ(client.read().body, "hello");
+  client.send(with_length("/nowhere", std::string(100, 'x')) + with_length("/text", "hello"));
+  EXPECT_EQ(client.read().status, 404);
+  EXPECT_EQ(client.read().body, "hello");
+  client.send(post("/ignore", "Content-Length: 20000\r\n", ""));
+  EXPECT_EQ(client.read().field("Connection"), "close");
+  EXPECT_TRUE(client.at_end());
+
+  http_test_client chunked{server_->port()};
+  chunked.send(post("/ignore", "Transfer-Encoding: chunked\r\n", ""));
+  EXPECT_EQ(chunked.read().body, "ignored");
+  chunked.send("4e20\r\n" + std::string(20'000, 'x') + "\r\n0\r\n\r\n" + get("/"));
+  EXPECT_TRUE(chunked.at_end());
+}
+
+TEST_F(http_server, a_handler_that_does_not_read_holds_its_peer_back) {
+  std::atomic<bool> read{false};
+  http_test_server::settings of;
+  of.http.max_body = 1 << 30;
+  start(
+      [&](http::server& web) {
+        web.post("/", [&](request& rq, response& rs) -> task<> {
+          while (!read) co_await catenet::sleep(5);
+          std::uint64_t bytes = 0;
+          while (auto part = co_await rq.body().next()) bytes += part->bytes();
+          rs.text(bytes);
+        });
+      },
+      of);
+  constexpr std::size_t bytes = 64 << 20;
+  http_test_client client{server_->port()};
+  std::thread writer{[&] { client.send(with_length("/", std::string(bytes, 'x'))); }};
+  std::this_thread::sleep_for(200ms);
+  std::uint64_t held = 0;
+  for (const class_statistics& c : server_->net().slab().statistics().classes) held += c.rented * c.size;
+  EXPECT_LT(held, 4u << 20) << "what the handler has not asked for waits with the peer";
+  read = true;
+  EXPECT_EQ(client.read().body, std::to_string(bytes));
+  writer.join();
+}
+
+// ---- deadlines
+
+http_test_server::settings hasty() {
+  http_test_server::settings of;
+  of.http.head_ms = 200;
+  of.http.idle_ms = 150;
+  of.http.body_ms = 100;
+  of.http.body_rate_min = 1000;
+  return of;
+}
+
+TEST_F(http_server, row_56_a_head_has_an_absolute_deadline) {
+  start(add_table_routes, hasty());
+  http_test_client client{server_->port()};
+  const auto begin = std::chrono::steady_clock::now();
+  std::thread writer{[&] {
+    for (const char c : get("/hello/a-name-that-takes-more-than-a-second-like-this")) {
+      if (!client.send({&c, 1})) return;
+      std::this_thread::sleep_for(20ms);
+    }
+  }};
+  const http_answer a = client.read();
+  const auto took = std::chrono::steady_clock::now() - begin;
+  EXPECT_EQ(a.status, 408);
+  EXPECT_EQ(a.field("Connection"), "close");
+  EXPECT_GE(took, 190ms);
+  EXPECT_LT(took, 800ms);
+  writer.join();
+}
+
+TEST_F(http_server, rows_35_and_57_a_body_below_the_rate_ends_in_408) {
+  start(body_routes, hasty());
+  EXPECT_EQ(ask(post("/text", "Content-Length: 900\r\n", "")).status, 408);
+  http_test_client client{server_->port()};
+  client.send(post("/text", "Content-Length: 900\r\n", ""));
+  std::thread writer{[&] {
+    for (int i = 0; i != 100 && client.send("x"); ++i) std::this_thread::sleep_for(10ms);
+  }};
+  EXPECT_EQ(client.read().status, 408);
+  writer.join();
+  http_test_client good{server_->port()};
+  good.send(post("/text", "Content-Length: 900\r\n", ""));
+  for (int i = 0; i != 9; ++i) {
+    good.send(std::string(100, 'x'));
+    std::this_thread::sleep_for(40ms);
+  }
+  EXPECT_EQ(good.read().body, std::string(900, 'x')) << "2,500 bytes a second are enough";
+}
+
+TEST_F(http_server, row_35_a_huge_length_allocates_nothing_ahead) {
+  http_test_server::settings of;
+  of.http.max_body = std::uint64_t{1} << 62;
+  start(body_routes, of);
+  http_test_client client{server_->port()};
+  client.send(post("/text", "Content-Length: 4611686018427387904\r\n", "x"));
+  std::this_thread::sleep_for(50ms);
+  std::uint64_t held = 0;
+  for (const class_statistics& c : server_->net().slab().statistics().classes) held += c.rented * c.size;
+  EXPECT_LE(held, 300'000u);
+}
+
+TEST_F(http_server, row_59_an_idle_connection_is_closed) {
+  start(add_table_routes, hasty());
+  http_test_client never{server_->port()};
+  http_test_client once{server_->port()};
+  http_test_client lines{server_->port()};
+  once.send(get("/"));
+  EXPECT_EQ(once.read().status, 200);
+  lines.send("\r\n");
+  EXPECT_TRUE(never.at_end());
+  EXPECT_TRUE(once.at_end());
+  EXPECT_TRUE(lines.at_end());
+}
+
+TEST_F(http_server, a_handler_has_a_deadline_where_one_is_set) {
+  http_test_server::settings of;
+  of.http.handler_ms = 50;
+  start(
+      [](http::server& web) {
+        web.get("/", [](request&, response& rs) -> task<> {
+          co_await catenet::sleep(300);
+          rs.text("too late");
+        });
+      },
+      of);
+  const http_answer a = ask(get("/"));
+  EXPECT_EQ(a.status, 503);
+  EXPECT_EQ(a.field("Connection"), "close");
+}
+
+// ---- the end
+
+TEST_F(http_server, row_70_a_peer_may_reset_at_any_time) {
+  start([](http::server& web) {
+    body_routes(web);
+    web.get("/slow", [](request& rq, response& rs) -> task<> {
+      co_await catenet::sleep(30);
+      rs.text(rq.target(), rq.aborted() ? " aborted" : " here");
+    });
+    web.get("/pieces", [](request&, response& rs) -> task<> {
+      for (int i = 0; i != 1000; ++i)
+        if (!co_await rs.write(std::string(10'000, 'x'))) co_return;
+    });
+    web.get("/big", [](request&, response& rs) { rs.body(chain::of_size(5'000'000)); });
+  });
+  for (int round = 0; round != 20; ++round)
+    for (const std::string& bytes :
+         {get("/slow"), get("/pieces"), get("/big"), get("/slow") + get("/slow"), std::string{"GET /sl"},
+          post("/echo", "Content-Length: 100000\r\n", std::string(50'000, 'x')), with_length("/ignore", "x")}) {
+      http_test_client client{server_->port(), 4096};
+      client.send(bytes);
+      std::this_thread::sleep_for(std::chrono::milliseconds(round % 4));
+      client.reset();
+    }
+}
+
+TEST_F(http_server, stopping_finishes_what_is_under_way) {
+  start([](http::server& web) {
+    web.get("/slow", [](request&, response& rs) -> task<> {
+      co_await catenet::sleep(100);
+      rs.text("done");
+    });
+  });
+  http_test_client busy{server_->port()};
+  http_test_client idle{server_->port()};
+  http_test_client partial{server_->port()};
+  busy.send(get("/slow"));
+  partial.send("GET /sl");
+  std::this_thread::sleep_for(30ms);
+  std::thread stopper{[&] { server_->stop(); }};
+  const http_answer a = busy.read();
+  EXPECT_EQ(a.body, "done");
+  EXPECT_EQ(a.field("Connection"), "close");
+  EXPECT_TRUE(busy.at_end());
+  EXPECT_TRUE(idle.at_end());
+  EXPECT_TRUE(partial.at_end());
+  stopper.join();
+}
+
+TEST_F(http_server, handlers_that_still_wait_at_the_end_are_ended) {
+  std::atomic<int> destroyed{0};
+  struct counted {
+    std::atomic<int>& count;
+    ~counted() { ++count; }
+  };
+  http_test_server::settings of;
+  of.engine.drain_ms = 50;
+  start(
+      [&](http::server& web) {
+        web.get("/", [&](request&, response& rs) -> task<> {
+          const counted here{destroyed};
+          co_await catenet::sleep(1'000'000);
+          rs.text("never");
+        });
+      },
+      of);
+  http_test_client client{server_->port()};
+  client.send(get("/"));
+  std::this_thread::sleep_for(30ms);
+  server_->stop();
+  EXPECT_EQ(destroyed, 1);
+}
+
+// ---- upgrade
+
+class line_echo final : public protocol {
+ public:
+  void received(stream& s, chain&& bytes) override { s.send(std::move(bytes)); }
+};
+
+TEST_F(http_server, upgrade_hands_over_the_connection_and_what_came_along) {
+  static line_echo echo;
+  start([](http::server& web) {
+    web.get("/up", [](request&, response& rs) {
+      rs.header("X-Hello", "1").upgrade("lines", [](stream& s, chain&& left) {
+        s.hand_to(echo, nullptr);
+        s.send(std::move(left));
+      });
+    });
+    web.get("/later", [](request&, response& rs) -> task<> {
+      co_await catenet::sleep(5);
+      rs.upgrade("lines", [](stream& s, chain&& left) {
+        s.hand_to(echo, nullptr);
+        s.send(std::move(left));
+      });
+    });
+  });
+  for (const char* target : {"/up", "/later"}) {
+    http_test_client client{server_->port()};
+    client.send(get(target, "Connection: Upgrade\r\nUpgrade: lines\r\n") + "first ");
+    const http_answer a = client.read();
+    EXPECT_EQ(a.status, 101);
+    EXPECT_EQ(a.field("Connection"), "Upgrade");
+    EXPECT_EQ(a.field("Upgrade"), "lines");
+    EXPECT_EQ(a.field("Content-Length"), std::nullopt) << "row 53";
+    client.send("second");
+    EXPECT_EQ(client.read_some(12), "first second");
+    client.reset();
+  }
+  EXPECT_EQ(ask(get("/up", "Connection: Upgrade\r\nUpgrade: lines\r\nContent-Length: 1\r\n") + "x").status, 400)
+      << "row 68";
+  EXPECT_EQ(ask("POST /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n").status, 405);
+  EXPECT_EQ(ask("GET /up HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n").status, 400) << "row 69";
+}
+
+TEST_F(http_server, serves_on_several_cores) {
+  http_test_server::settings of;
+  of.cores = 2;
+  start(add_table_routes, of);
+  std::vector<std::thread> clients;
+  for (int i = 0; i != 8; ++i)
+    clients.emplace_back([&] {
+      http_test_client client{server_->port()};
+      for (int n = 0; n != 100; ++n) {
+        client.send(get("/hello/" + std::to_string(n)) + with_length("/echo", "body"));
+        EXPECT_EQ(client.read().body, "hello " + std::to_string(n));
+        EXPECT_EQ(client.read().body, "body");
+      }
+    });
+  for (std::thread& t : clients) t.join();
+  EXPECT_EQ(server_->web().statistics().requests, 1600u);
+}
+
+}  // namespace
+}  // namespace catenet::test

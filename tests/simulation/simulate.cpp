@@ -1,0 +1,160 @@
+// The program of the simulation: runs seeds, and says of one that fails how to run it again.
+//
+//   simulate --seeds 1-500                 a fixed set
+//   simulate --seconds 60 [--seed S]       seeds from S on (by default from the clock), for so long
+//   simulate --seed S                      one
+//   simulate --faults --seeds 1-100        each fault that can be put into the engine must be found within
+//   these
+#include <catenet/engine/log.hpp>
+
+#include "fault.hpp"
+#include "world.hpp"
+
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+namespace {
+
+using namespace catenet;
+using namespace catenet::test;
+using steady = std::chrono::steady_clock;
+
+struct arguments {
+  std::uint64_t first = 0, last = 0;
+  double seconds = 0;
+  std::uint32_t connections = 1000;
+  bool faults = false;
+  fault commit = fault::none;
+};
+
+struct known_fault {
+  fault which;
+  const char* name;
+  unsigned every;  // so rare that the engine works for a while before
+};
+constexpr known_fault known_faults[] = {
+    {fault::early_return, "early_return", 100},
+    {fault::lost_rearm, "lost_rearm", 5},
+    {fault::double_completion, "double_completion", 100},
+    {fault::forgotten_cancel, "forgotten_cancel", 1},
+    {fault::stale_handle, "stale_handle", 1},
+    {fault::lost_wakeup, "lost_wakeup", 50},
+    {fault::lost_tail, "lost_tail", 1},
+};
+
+[[noreturn]] void usage() {
+  std::fputs(
+      "usage: simulate [--seeds A-B | --seed S] [--seconds N] [--connections C] [--faults | --fault NAME]\n",
+      stderr);
+  std::exit(2);
+}
+
+arguments parse(int argc, char** argv) {
+  arguments a;
+  for (int i = 1; i != argc; ++i) {
+    const std::string name = argv[i];
+    if (name == "--faults") {
+      a.faults = true;
+      continue;
+    }
+    if (i + 1 == argc) usage();
+    const char* value = argv[++i];
+    char* end = nullptr;
+    if (name == "--seeds") {
+      a.first = std::strtoull(value, &end, 10);
+      if (*end != '-') usage();
+      a.last = std::strtoull(end + 1, &end, 10);
+    } else if (name == "--seed") {
+      a.first = a.last = std::strtoull(value, &end, 10);
+    } else if (name == "--seconds") {
+      a.seconds = std::strtod(value, &end);
+    } else if (name == "--connections") {
+      a.connections = static_cast<std::uint32_t>(std::strtoul(value, &end, 10));
+    } else if (name == "--fault") {
+      for (const known_fault& f : known_faults)
+        if (std::strcmp(value, f.name) == 0) a.commit = f.which;
+      if (a.commit == fault::none) usage();
+      continue;
+    } else {
+      usage();
+    }
+    if (*end != '\0') usage();
+  }
+  if (a.first == 0)
+    a.first = a.last =
+        static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count()) >> 10;
+  return a;
+}
+
+run_result run_seed(const arguments& a, std::uint64_t seed, fault commit) {
+  unsigned every = 1;
+  for (const known_fault& f : known_faults)
+    if (f.which == commit) every = f.every;
+  commit_fault(commit, every);
+  return run({seed, a.connections, commit});
+}
+
+// Each fault in turn, until a seed finds it.
+int find_faults(const arguments& a) {
+  int missed = 0;
+  for (const known_fault& f : known_faults) {
+    run_result result;
+    std::uint64_t seed = a.first;
+    for (; seed <= a.last && result.violation.empty(); ++seed) result = run_seed(a, seed, f.which);
+    if (result.violation.empty()) {
+      ++missed;
+      std::printf("%-18s NOT FOUND by seeds %llu-%llu\n", f.name, static_cast<unsigned long long>(a.first),
+                  static_cast<unsigned long long>(a.last));
+    } else {
+      std::printf("%-18s found by seed %llu: %s\n", f.name, static_cast<unsigned long long>(seed - 1),
+                  result.violation.c_str());
+    }
+    std::fflush(stdout);
+  }
+  return missed == 0 ? 0 : 1;
+}
+
+int run_all(const arguments& a) {
+  const auto begin = steady::now();
+  const auto elapsed = [&] { return std::chrono::duration<double>(steady::now() - begin).count(); };
+  std::uint64_t runs = 0, turns = 0, events = 0, connections = 0, bytes = 0, virtual_ms = 0;
+  for (std::uint64_t seed = a.first; a.seconds != 0 ? elapsed() < a.seconds : seed <= a.last; ++seed) {
+    const run_result r = run_seed(a, seed, a.commit);
+    if (!r.violation.empty()) {
+      std::printf(
+          "seed %llu, after %llu events and %.3f s of virtual time: %s\nagain: ./dev simulate --seed "
+          "%llu%s\n",
+          static_cast<unsigned long long>(seed), static_cast<unsigned long long>(r.events),
+          static_cast<double>(r.virtual_ms) / 1000, r.violation.c_str(),
+          static_cast<unsigned long long>(seed),
+          a.connections == 1000 ? "" : (" --connections " + std::to_string(a.connections)).c_str());
+      return 1;
+    }
+    ++runs;
+    turns += r.turns;
+    events += r.events;
+    connections += r.connections;
+    bytes += r.bytes;
+    virtual_ms += r.virtual_ms;
+  }
+  std::printf(
+      "%llu seeds from %llu on, clean: %llu connections, %llu turns, %llu events, %.1f GB sent, %.1f h of "
+      "virtual time "
+      "in %.1f s\n",
+      static_cast<unsigned long long>(runs), static_cast<unsigned long long>(a.first),
+      static_cast<unsigned long long>(connections), static_cast<unsigned long long>(turns),
+      static_cast<unsigned long long>(events), static_cast<double>(bytes) / 1e9,
+      static_cast<double>(virtual_ms) / 3.6e6, elapsed());
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const arguments a = parse(argc, argv);
+  catenet::set_log_sink(nullptr);
+  return a.faults ? find_faults(a) : run_all(a);
+}

@@ -1,0 +1,121 @@
+// Idle memory goes back: caches by half of their low-water mark, the depot's batches by span, and the system sees it.
+#include "fixture.hpp"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <vector>
+
+namespace catenet::test {
+namespace {
+
+std::size_t rss_bytes() {
+  std::FILE* f = std::fopen("/proc/self/statm", "r");
+  unsigned long size = 0, resident = 0;
+  if (f == nullptr || std::fscanf(f, "%lu %lu", &size, &resident) != 2) resident = 0;
+  if (f != nullptr) std::fclose(f);
+  return resident * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+TEST(decay, a_cache_gives_half_of_its_low_water_mark) {
+  depot d{small_depot(16_MiB, {4_KiB})};
+  pool p{d};
+  { const lease fills_the_cache = lease::of(4096); }
+  const auto cached = [&] { return d.statistics().classes[0].cached; };
+  ASSERT_EQ(cached(), 16u);
+  p.decay(1000);
+  EXPECT_EQ(cached(), 16u) << "the mark since the refill is zero";
+  p.decay(1050);
+  EXPECT_EQ(cached(), 16u) << "not due yet";
+  p.decay(1100);
+  EXPECT_EQ(cached(), 8u);
+  {
+    std::vector<lease> busy;
+    for (int i = 0; i != 3; ++i) busy.push_back(lease::of(4096));
+  }
+  p.decay(1200);
+  EXPECT_EQ(cached(), 5u) << "5 were never needed: 3 go";
+  for (std::uint64_t now = 1300; now != 2500; now += 100) p.decay(now);
+  EXPECT_EQ(cached(), 0u);
+  EXPECT_EQ(conservation(d), "");
+}
+
+TEST(decay, spare_and_active_lists_count_together) {
+  depot d{small_depot(16_MiB, {4_KiB})};
+  pool p{d};
+  {
+    std::vector<lease> peak;
+    for (int i = 0; i != 120; ++i) peak.push_back(lease::of(4096));
+  }
+  p.decay(1000);
+  const std::uint64_t before = d.statistics().classes[0].cached;
+  ASSERT_GT(before, 64u);
+  p.decay(1100);
+  EXPECT_EQ(d.statistics().classes[0].cached, before - (before + 1) / 2);
+  EXPECT_EQ(conservation(d), "");
+}
+
+TEST(decay, whole_spans_return_to_the_system) {
+  depot d{small_depot(64_MiB)};
+  {
+    pool p{d};
+    std::vector<chain> peak;
+    for (int i = 0; i != 20; ++i) peak.push_back(chain::of_size(1'000'000 + static_cast<unsigned>(i) * 1000));
+    EXPECT_GT(d.statistics().committed_bytes, 19_MiB);
+    peak.clear();
+    for (std::uint64_t now = 0; now != 5000; now += 10) p.decay(now);
+    EXPECT_EQ(d.statistics().committed_bytes, 0u);
+    EXPECT_EQ(conservation(d), "");
+    EXPECT_TRUE(chain::of_size(1'000'000)) << "and comes back";
+  }
+  EXPECT_EQ(out(d), 0u);
+}
+
+// A peak of 1 GiB in 4 KiB blocks, every page touched; 5 s of a loop that calls decay every 100 ms, told in numbers.
+TEST(decay, rss_falls_after_a_peak_of_a_gigabyte) {
+#if defined(CATENET_ASAN) || defined(__SANITIZE_THREAD__)
+  constexpr std::size_t peak_bytes = 64_MiB;  // the sanitizers' shadow is not given back
+#else
+  constexpr std::size_t peak_bytes = 1_GiB;
+#endif
+  depot_options options = small_depot(2_GiB);
+  options.huge_pages = true;
+  depot d{options};
+  pool p{d};
+  { const chain warm = chain::of_size(100'000); }
+  const std::size_t before = rss_bytes();
+  {
+    std::vector<lease> peak;
+    peak.reserve(peak_bytes / 4096);
+    for (std::size_t i = 0; i != peak_bytes / 4096; ++i) {
+      peak.push_back(lease::of(4096));
+      peak.back().bytes()[0] = std::byte{1};
+    }
+    EXPECT_GT(rss_bytes(), before + peak_bytes);
+  }
+  for (std::uint64_t now = 1000; now <= 6000; now += 10) p.decay(now);
+  EXPECT_EQ(conservation(d), "");
+#if !defined(CATENET_ASAN) && !defined(__SANITIZE_THREAD__)
+  const std::size_t after = rss_bytes();
+  EXPECT_LT(after, before + peak_bytes / 10) << "within 10 % of the peak";
+  EXPECT_LT(after, before + std::max<std::size_t>(before / 10, 2_MiB)) << "and of what it was: before " << before << ", after " << after;
+#endif
+}
+
+TEST(decay, what_is_in_use_stays) {
+  depot d{small_depot(64_MiB)};
+  pool p{d};
+  std::vector<chain> kept;
+  for (int i = 0; i != 500; ++i) {
+    chain c = chain::copy_of(std::string(4000, static_cast<char>('a' + i % 26)));
+    if (i % 10 == 0) kept.push_back(std::move(c));
+  }
+  for (std::uint64_t now = 0; now != 4000; now += 50) p.decay(now);
+  for (std::size_t i = 0; i != kept.size(); ++i)
+    ASSERT_EQ(kept[i].to_string(), std::string(4000, static_cast<char>('a' + i * 10 % 26)));
+  EXPECT_EQ(conservation(d), "");
+}
+
+}  // namespace
+}  // namespace catenet::test

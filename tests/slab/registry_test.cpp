@@ -1,0 +1,121 @@
+// Registered extents: on demand, one slot for all rings, within a limit, and given up before the memory goes.
+#include "fixture.hpp"
+
+#include <catenet/slab/registry.hpp>
+
+#include <cerrno>
+#include <map>
+
+namespace catenet::test {
+namespace {
+
+struct ring {
+  std::map<unsigned, void*> slots;
+  int refuse_with = 0;
+  registrar how() {
+    return {[](void* self, unsigned slot, void* base, std::size_t bytes) {
+              auto& r = *static_cast<ring*>(self);
+              if (r.refuse_with != 0) return -r.refuse_with;
+              EXPECT_EQ(bytes, extent_size);
+              EXPECT_EQ(r.slots.count(slot), 0u);
+              r.slots[slot] = base;
+              return 0;
+            },
+            [](void* self, unsigned slot) { EXPECT_EQ(static_cast<ring*>(self)->slots.erase(slot), 1u); }, this};
+  }
+};
+
+using registry_test = slab_test;
+
+TEST_F(registry_test, registers_on_demand_with_one_slot_for_all_rings) {
+  extent_registry reg{*central, 8_MiB};
+  ring a, b;
+  const int ra = reg.join(a.how()), rb = reg.join(b.how());
+  const lease l = lease::of(4096);
+  const int slot = reg.slot_for(ra, l.bytes().data());
+  ASSERT_GE(slot, 0);
+  EXPECT_EQ(reg.slot_for(ra, l.bytes().data() + 100), slot);
+  EXPECT_EQ(a.slots.size(), 1u);
+  EXPECT_EQ(reg.slot_for(rb, l.bytes().data()), slot);
+  EXPECT_EQ(reg.statistics().extents, 1u);
+  int local = 0;
+  EXPECT_EQ(reg.slot_for(ra, &local), -1);
+  reg.leave(ra);
+  reg.leave(rb);
+  EXPECT_TRUE(a.slots.empty() && b.slots.empty());
+}
+
+TEST_F(registry_test, stays_within_the_limit_and_says_so) {
+  extent_registry reg{*central, 4_MiB};
+  ring a;
+  const int ra = reg.join(a.how());
+  std::vector<lease> big;
+  int refused = 0;
+  for (int i = 0; i != 8; ++i) {
+    big.push_back(lease::of(1_MiB));
+    refused += reg.slot_for(ra, big.back().bytes().data()) < 0;
+  }
+  EXPECT_GT(refused, 0);
+  EXPECT_EQ(reg.statistics().bytes, 4_MiB);
+  EXPECT_EQ(reg.statistics().last_error, ENOMEM);
+  reg.leave(ra);
+}
+
+TEST_F(registry_test, a_kernel_that_refuses_is_not_asked_every_time) {
+  extent_registry reg{*central, 4_MiB};
+  ring a;
+  a.refuse_with = EPERM;
+  const int ra = reg.join(a.how());
+  const lease l = lease::of(4096);
+  for (int i = 0; i != 100; ++i) EXPECT_EQ(reg.slot_for(ra, l.bytes().data()), -1);
+  EXPECT_EQ(reg.statistics().refused, 1u);
+  EXPECT_EQ(reg.statistics().last_error, EPERM);
+  reg.leave(ra);
+}
+
+TEST_F(registry_test, memory_goes_only_after_every_ring_let_go) {
+  extent_registry reg{*central, 8_MiB};
+  ring a;
+  const int ra = reg.join(a.how());
+  std::byte* at = nullptr;
+  {
+    const lease l = lease::of(1_MiB);
+    at = l.bytes().data();
+    at[0] = std::byte{7};
+    ASSERT_GE(reg.slot_for(ra, at), 0);
+  }
+  EXPECT_EQ(reg.release_idle(ra), 0u);
+  for (std::uint64_t now = 0; now != 3000; now += 50) home->decay(now);
+  unpoison(at, 1);
+  EXPECT_EQ(at[0], std::byte{7}) << "still registered: the pages stay";
+  EXPECT_EQ(reg.release_idle(ra), 1u);
+  EXPECT_TRUE(a.slots.empty());
+  for (std::uint64_t now = 3000; now != 4000; now += 50) home->decay(now);
+  EXPECT_EQ(at[0], std::byte{0});
+  poison(at, 1);
+  reg.leave(ra);
+}
+
+TEST_F(registry_test, a_header_comes_from_its_bodys_extent) {
+  std::vector<lease> bodies, headers;
+  for (int i = 0; i != 9; ++i) {
+    bodies.push_back(lease::of(1_MiB));
+    headers.emplace_back(home->rent_beside(home->classes().fitting(4096), bodies.back().get()));
+    ASSERT_TRUE(headers.back());
+  }
+  arena& a = central->memory();
+  int together = 0;
+  for (std::size_t i = 0; i != bodies.size(); ++i)
+    together += a.extent_index(bodies[i].get()) == a.extent_index(headers[i].get());
+  // An extent of two whole 1 MiB blocks has no room for a header.
+  EXPECT_GE(together, 4);
+  std::vector<lease> bodies_64;
+  for (int i = 0; i != 100; ++i) {
+    bodies_64.push_back(lease::of(64_KiB));
+    const lease header{home->rent_beside(0, bodies_64.back().get())};
+    ASSERT_TRUE(header);
+  }
+}
+
+}  // namespace
+}  // namespace catenet::test

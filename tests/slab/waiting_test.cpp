@@ -1,0 +1,336 @@
+// Waiting for blocks: callback and coroutine, order, cancellation, the reserve, and caches that spill for others.
+#include "fixture.hpp"
+
+#include <catenet/slab/waiter.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <coroutine>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace catenet::test {
+namespace {
+
+using namespace std::chrono_literals;
+
+// A depot of two 1 MiB blocks and nothing else, both taken.
+class waiting_test : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    while (lease l = lease::of(1_MiB)) held.push_back(std::move(l));
+    ASSERT_EQ(held.size(), 2u);
+  }
+  void TearDown() override {
+    held.clear();
+    home->turn();
+    EXPECT_EQ(conservation(central), "");
+    EXPECT_EQ(out(central), 0u);
+    EXPECT_EQ(central.wanted(), 0u);
+  }
+
+  depot central{small_depot(2_MiB, {1_MiB})};
+  std::unique_ptr<pool> home = std::make_unique<pool>(central);
+  std::vector<lease> held;
+};
+
+struct asker : waiter {
+  asker(priority p, std::vector<int>& to, int number) : waiter(0, p, &asker::served_now), order(to), name(number) {}
+  static void served_now(waiter& w, lease l) {
+    auto& self = static_cast<asker&>(w);
+    EXPECT_TRUE(l);
+    EXPECT_FALSE(w.waiting());
+    self.order.push_back(self.name);
+    self.got = std::move(l);
+  }
+  std::vector<int>& order;
+  int name;
+  lease got;
+};
+
+TEST_F(waiting_test, serves_by_priority_then_first_in_first_out) {
+  std::vector<int> order;
+  asker a{priority::read, order, 1}, b{priority::known_body, order, 2}, c{priority::read, order, 3},
+      d{priority::transmit, order, 4}, e{priority::in_process, order, 5}, f{priority::known_body, order, 6};
+  for (asker* w : {&a, &b, &c, &d, &e, &f}) {
+    EXPECT_EQ(home->rent_or_wait(*w), nullptr);
+    EXPECT_TRUE(w->waiting());
+  }
+  EXPECT_EQ(central.statistics().classes[0].waiters, 6u);
+  home->turn();
+  EXPECT_TRUE(order.empty());
+  held.pop_back();
+  EXPECT_EQ(home->rent(0), nullptr) << "who does not wait must not overtake";
+  home->turn();
+  EXPECT_EQ(order, (std::vector{4}));
+  held.clear();
+  home->turn();
+  EXPECT_EQ(order, (std::vector{4, 5}));
+  for (asker* w : {&d, &e, &b, &f, &a}) {
+    w->got.reset();
+    home->turn();
+  }
+  EXPECT_EQ(order, (std::vector{4, 5, 2, 6, 1, 3}));
+}
+
+TEST_F(waiting_test, cancels_in_any_place) {
+  std::vector<int> order;
+  asker a{priority::read, order, 1}, c{priority::read, order, 3};
+  {
+    asker b{priority::read, order, 2};
+    for (asker* w : {&a, &b, &c}) EXPECT_EQ(home->rent_or_wait(*w), nullptr);
+  }
+  a.cancel();
+  a.cancel();
+  held.pop_back();
+  home->turn();
+  EXPECT_EQ(order, (std::vector{3}));
+  EXPECT_EQ(home->rent_or_wait(a), nullptr);
+  a.cancel();
+  held.pop_back();
+  home->turn();
+  EXPECT_EQ(central.wanted(), 0u);
+  block* b = home->rent(0);
+  ASSERT_NE(b, nullptr) << "with nobody waiting, blocks are for renting again";
+  held.emplace_back(b);
+}
+
+TEST_F(waiting_test, is_served_at_once_when_there_is_one) {
+  held.pop_back();
+  std::vector<int> order;
+  asker a{priority::read, order, 1};
+  block* b = home->rent_or_wait(a);
+  ASSERT_NE(b, nullptr);
+  EXPECT_FALSE(a.waiting());
+  held.emplace_back(b);
+}
+
+TEST_F(waiting_test, a_callback_may_wait_again_and_destroy_itself) {
+  struct chatty : waiter {
+    explicit chatty(int& n) : waiter(0, priority::read, &chatty::go), count(n) {}
+    static void go(waiter& w, lease l) {
+      auto& self = static_cast<chatty&>(w);
+      if (++self.count == 3) {
+        delete &self;
+        return;
+      }
+      l.reset();
+      if (block* b = pool::current()->rent_or_wait(w)) {
+        lease again{b};
+        go(w, std::move(again));
+      }
+    }
+    int& count;
+  };
+  int count = 0;
+  auto* w = new chatty(count);
+  EXPECT_EQ(home->rent_or_wait(*w), nullptr);
+  held.pop_back();
+  for (int i = 0; i != 5; ++i) home->turn();
+  EXPECT_EQ(count, 3);
+}
+
+TEST_F(waiting_test, no_memory_for_the_note_is_told) {
+  std::vector<int> order;
+  asker a{priority::read, order, 1};
+  const fault ordered(0, true);
+  EXPECT_EQ(home->rent_or_wait(a), nullptr);
+  EXPECT_FALSE(a.waiting());
+}
+
+struct fire_and_forget {
+  struct promise_type {
+    fire_and_forget get_return_object() { return {std::coroutine_handle<promise_type>::from_promise(*this)}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_always final_suspend() noexcept { return {}; }
+    void return_void() {}
+    void unhandled_exception() { std::terminate(); }
+  };
+  std::coroutine_handle<promise_type> handle;
+};
+
+TEST_F(waiting_test, a_coroutine_waits_and_can_be_destroyed_while_it_does) {
+  int got = 0;
+  const auto ask = [](int& n) -> fire_and_forget {
+    lease l = co_await next_block{1_MiB, priority::read};
+    n += l ? 1 : 100;
+  };
+  fire_and_forget first = ask(got), second = ask(got), third = ask(got);
+  EXPECT_EQ(got, 0);
+  second.handle.destroy();
+  held.pop_back();
+  home->turn();
+  EXPECT_EQ(got, 2) << "the first one's lease ended with its coroutine's body, and went on to the third";
+  first.handle.destroy();
+  third.handle.destroy();
+}
+
+TEST_F(waiting_test, a_pool_that_ends_takes_its_waiters_along) {
+  std::vector<int> order;
+  std::thread([&] {
+    asker a{priority::read, order, 1};
+    {
+      pool p{central};
+      EXPECT_EQ(p.rent_or_wait(a), nullptr);
+    }
+    EXPECT_FALSE(a.waiting());
+  }).join();
+  EXPECT_EQ(central.wanted(), 0u);
+  held.pop_back();
+  EXPECT_TRUE(lease::of(1_MiB));
+}
+
+// What idles in another class is taken apart when a span is needed.
+TEST(waiting, memory_moves_from_class_to_class) {
+  depot d{small_depot(2_MiB, {4_KiB, 1_MiB})};
+  pool p{d};
+  std::vector<lease> small;
+  while (lease l = lease::of(4096)) small.push_back(std::move(l));
+  EXPECT_EQ(small.size(), 512u);
+  EXPECT_EQ(p.rent(1), nullptr);
+  std::vector<int> order;
+  struct big : waiter {
+    explicit big(int& n) : waiter(1, priority::read, [](waiter& w, lease) { ++static_cast<big&>(w).count; }), count(n) {}
+    int& count;
+  };
+  int served = 0;
+  big w{served};
+  EXPECT_EQ(p.rent_or_wait(w), nullptr);
+  small.clear();
+  for (int i = 0; i != 3; ++i) p.turn();
+  EXPECT_EQ(served, 1);
+  EXPECT_EQ(conservation(d), "");
+}
+
+TEST(waiting, transmitting_has_a_reserve_that_fills_again) {
+  depot_options options = small_depot(2_MiB, {4_KiB});
+  options.transmit_reserve = 3;
+  depot d{options};
+  pool p{d};
+  std::vector<lease> all;
+  while (lease l = lease::of(4096)) all.push_back(std::move(l));
+  EXPECT_EQ(all.size(), 509u);
+  EXPECT_EQ(p.rent_for(0, priority::read), nullptr);
+  std::vector<lease> sending;
+  while (block* b = p.rent_for(0, priority::transmit)) sending.emplace_back(b);
+  EXPECT_EQ(sending.size(), 3u);
+  EXPECT_EQ(conservation(d), "");
+  sending.clear();
+  p.spill_all();
+  EXPECT_EQ(p.rent(0), nullptr) << "what came back is the reserve again";
+  EXPECT_TRUE(lease{p.rent_for(0, priority::transmit)});
+  std::vector<int> order;
+  asker a{priority::transmit, order, 1};
+  if (block* b = p.rent_or_wait(a)) {
+    const lease one{b};
+    EXPECT_FALSE(a.waiting());
+  }
+}
+
+// A thread whose pool caches a span of blocks and then sleeps until its bell rings.
+class sleeper {
+ public:
+  explicit sleeper(depot& d)
+      : thread_([this, &d] {
+          pool p{d};
+          p.set_wake([](void* self) { static_cast<sleeper*>(self)->ring(); }, this);
+          { const lease keeps_some_cached = lease::of(4096); }
+          std::unique_lock lock(mutex_);
+          ready_ = true;
+          bell_.notify_all();
+          while (!stop_) {
+            bell_.wait(lock, [&] { return woken_ || stop_; });
+            woken_ = false;
+            lock.unlock();
+            p.turn();
+            lock.lock();
+          }
+          lock.unlock();
+          p.set_wake(nullptr, nullptr);
+        }) {
+    std::unique_lock lock(mutex_);
+    bell_.wait(lock, [&] { return ready_; });
+  }
+  ~sleeper() {
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+      bell_.notify_all();
+    }
+    thread_.join();
+  }
+
+ private:
+  void ring() {
+    const std::lock_guard lock(mutex_);
+    woken_ = true;
+    bell_.notify_all();
+  }
+  std::mutex mutex_;
+  std::condition_variable bell_;
+  bool woken_ = false, stop_ = false, ready_ = false;
+  std::thread thread_;
+};
+
+// Served within 1 ms while another core's cache holds a block and that core sleeps until it is woken.
+TEST(waiting, a_sleeping_core_is_woken_and_spills) {
+  std::int64_t best_us = 1'000'000;
+  for (int i = 0; i != 20 && best_us >= 1000; ++i) {
+    depot d{small_depot(2_MiB, {4_KiB})};
+    sleeper other{d};
+    pool p{d};
+    std::vector<int> order;
+    std::vector<lease> all;
+    while (lease l = lease::of(4096)) all.push_back(std::move(l));
+    EXPECT_EQ(all.size(), 512u - 16u) << "the sleeper's cache holds a span";
+    asker a{priority::read, order, i};
+    const auto asked = std::chrono::steady_clock::now();
+    EXPECT_EQ(p.rent_or_wait(a), nullptr);
+    while (a.waiting() && std::chrono::steady_clock::now() - asked < 10s) {
+      p.turn();
+      std::this_thread::yield();
+    }
+    ASSERT_FALSE(a.waiting()) << "nobody came";
+    best_us = std::min<std::int64_t>(best_us, (std::chrono::steady_clock::now() - asked) / 1us);
+  }
+  EXPECT_LT(best_us, 1000) << "the best of 20, as the machine may be busy with other things";
+}
+
+// Many threads, few blocks: everybody is served in the end, nobody waits beside a free block.
+TEST(waiting, nobody_starves_on_four_threads) {
+  depot d{small_depot(2_MiB, {64_KiB, 1_MiB})};
+  std::atomic<int> finished{0};
+  std::vector<std::thread> all;
+  for (int t = 0; t != 4; ++t)
+    all.emplace_back([&, t] {
+      pool p{d};
+      struct one : waiter {
+        one(size_class c, priority u) : waiter(c, u, [](waiter& w, lease l) { static_cast<one&>(w).got = std::move(l); }) {}
+        lease got;
+      };
+      const auto deadline = std::chrono::steady_clock::now() + 40s;
+      for (int i = 0; i != 400; ++i) {
+        one w{static_cast<size_class>(i % 8 == t ? 1 : 0), static_cast<priority>(i % 4)};
+        if (block* b = p.rent_or_wait(w)) w.got = lease{b};
+        while (!w.got && std::chrono::steady_clock::now() < deadline) {
+          p.turn();
+          std::this_thread::yield();
+        }
+        ASSERT_TRUE(w.got) << "starved at " << i;
+        if (i % 3 == 0) std::this_thread::yield();
+        w.got.reset();
+        p.turn();
+      }
+      ++finished;
+    });
+  for (std::thread& t : all) t.join();
+  EXPECT_EQ(finished, 4);
+  EXPECT_EQ(conservation(d), "");
+  EXPECT_EQ(out(d), 0u);
+  EXPECT_EQ(d.wanted(), 0u);
+}
+
+}  // namespace
+}  // namespace catenet::test
