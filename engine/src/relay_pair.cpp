@@ -19,7 +19,7 @@ namespace {
 constexpr std::size_t block_bytes = 64_KiB;
 constexpr std::size_t splice_bytes_max = 1_MiB;   // of one call; the pipe is the real limit
 constexpr unsigned pieces_per_turn = 8;           // of one direction, before others have their turn
-constexpr std::uint8_t small_pieces_max = 4;      // in a row, then pieces are copied again
+constexpr std::uint8_t small_pieces_max = 16;     // in a row, then pieces are copied again
 constexpr std::uint32_t starved_retry_ms = 10;
 
 bool would_block(ssize_t result) { return result < 0 && (errno == EAGAIN || errno == EINTR); }
@@ -133,10 +133,13 @@ ssize_t relay_pair::read_some(flow& f, int fd) {
 }
 
 // Large pieces are better spliced, small ones better copied. Changes over at once for a large piece, since more is
-// likely to follow, and back only after several small ones.
+// likely to follow, and back only after many that are much smaller: to copy a large one costs more than to splice a
+// small one.
 void relay_pair::judge(flow& f, std::size_t got) {
   if (got >= core_.options.splice_bytes_min) {
     f.splicing = true;
+    f.small = 0;
+  } else if (got >= core_.options.splice_bytes_min / 4) {
     f.small = 0;
   } else if (f.splicing && ++f.small == small_pieces_max) {
     f.splicing = false;

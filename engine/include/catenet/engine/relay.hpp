@@ -31,7 +31,7 @@ struct relay_options {
   std::uint32_t idle_ms = 300'000;     ///< a pair in which nothing moves for so long is reset; 0: never
   std::uint32_t connect_ms = 10'000;   ///< how long connecting may take
   std::uint32_t pairs_max = 10'000;    ///< of a core; above it nothing is accepted
-  std::size_t splice_bytes_min = 32 << 10;  ///< automatic: pieces from this size on are spliced
+  std::size_t splice_bytes_min = 16 << 10;  ///< automatic: pieces from this size on are spliced
   pipe_pool_options pipes = {};        ///< of a core
 };
 
