@@ -143,8 +143,8 @@ void stream::start_send() {
   if (all) {
     t.flight = std::move(t.queue);
   } else {
-    t.flight =
-        std::move(*t.queue.split(front.bytes));  // at a segment's border: nothing is shared, so it cannot fail
+    t.flight = std::move(
+        *t.queue.split(front.bytes));  // at a segment's border: nothing is shared, so it cannot fail
   }
   t.flight.mark_in_flight(true);
   flags_ |= flag_sending;

@@ -33,8 +33,8 @@ bool goes_by_reference(const segment& s, std::uint64_t bytes_min) {
   return s.length >= bytes_min && pages_of(s).fd >= 0;
 }
 
-// Sends the memory at the front, if any, and the regions behind it, until the socket says that it is full: only then is a
-// change to come that a poll can wait for.
+// Sends the memory at the front, if any, and the regions behind it, until the socket says that it is full:
+// only then is a change to come that a poll can wait for.
 void stream::send_regions(std::uint64_t memory) {
   core_state& c = *home().state_;
   chain& queue = traffic_->queue;
@@ -70,8 +70,7 @@ void stream::send_regions(std::uint64_t memory) {
 void stream::wait_for_room() {
   flags_ |= flag_sending;
   look_within(home().owner().options().send_stall_ms);
-  home().state_->io->poll_writable(fd_,
-                                   token{operation::writable, stream_table::slot_of(this), generation_});
+  home().state_->io->poll_writable(fd_, token{operation::writable, stream_table::slot_of(this), generation_});
 }
 
 void stream::took(tier how, std::uint64_t bytes) {
@@ -121,9 +120,12 @@ void stream::on_warm(std::int32_t result) {
 
 std::string_view text(tier t) {
   switch (t) {
-    case tier::copied: return "copied";
-    case tier::page_reference: return "page reference";
-    case tier::spliced: return "spliced";
+    case tier::copied:
+      return "copied";
+    case tier::page_reference:
+      return "page reference";
+    case tier::spliced:
+      return "spliced";
   }
   return "unknown";
 }

@@ -73,8 +73,8 @@ struct merger::state final : source_owner, sink::owner, watch {
   int turn_fd = -1;  // never signalled: gives this a watch, by which it gets further turns of the loop
 };
 
-// Puts out what is under way, then the next input's turn, until the output is full, nothing is left, or others are to
-// have the loop.
+// Puts out what is under way, then the next input's turn, until the output is full, nothing is left, or
+// others are to have the loop.
 void merger::state::run() {
   if (!started || running) return;
   running = true;
