@@ -120,7 +120,7 @@ call client::start(const origin& to, client_request rq) {
   const std::shared_ptr<call_state> c = home.make(to);
   const std::string_view host = rq.host_.empty() ? std::string_view{to.authority()} : rq.host_;
   if (rq.unfit_ || !valid_field(rq.method_, {}) || rq.method_ == "CONNECT" ||
-      !valid_target(rq.method_, rq.target_) || !valid_authority(host)) {
+      !valid_target(rq.method_, rq.target_) || !valid_authority(host, 0)) {
     home.fail(*c, {client_failure::bad_request, "the request may not be sent"});
     return call{c};
   }
