@@ -91,7 +91,7 @@ std::uint32_t simulated_network::index_of(const link& l) const { return l.index;
 
 void simulated_network::connect(std::uint32_t index) {
   link& l = links[index];
-  if (l.peer_gone) return;
+  if (l.peer_gone || l.reset_arrived) return;
   // Which of the listeners that share the port is as good as drawn by lot.
   std::vector<simulated_listener*> candidates;
   for (simulated_listener& s : listeners)
@@ -119,7 +119,7 @@ std::uint32_t simulated_network::open_link(const endpoint& to) {
 // The engine's asking has arrived.
 void simulated_network::call(std::uint32_t index) {
   link& l = links[index];
-  if (l.server_closed || l.reset_at_close || l.out.fin) return;
+  if (l.server_closed || l.reset_arrived || l.out.fin) return;
   simulated_peer* peer = nullptr;
   for (simulated_answerer& a : answerers)
     if (a.where.text() == l.to.text()) peer = a.answer();
@@ -167,8 +167,9 @@ void simulated_network::arrive(std::uint32_t index) {
 }
 
 void simulated_network::move_out(link& l) {
-  if (l.out.moving || l.peer_gone) return;
+  if (l.out.moving || l.peer_gone || l.reset_arrived) return;
   if (l.out.bytes.size() == l.out.taken && (!l.out.fin || l.out.fin_arrived)) return;
+  if (l.stalled_until_us == never) return;
   l.out.moving = true;
   const std::uint64_t stall = l.stalled_until_us > now_us ? l.stalled_until_us - now_us : 0;
   schedule(event_kind::depart, index_of(l), std::max(latency(), stall));
@@ -177,7 +178,7 @@ void simulated_network::move_out(link& l) {
 void simulated_network::depart(std::uint32_t index) {
   link& l = links[index];
   l.out.moving = false;
-  if (l.peer_gone) return;
+  if (l.peer_gone || l.reset_arrived) return;
   if (l.stalled_until_us > now_us) return move_out(l);
   std::size_t n = l.out.bytes.size() - l.out.taken;
   if (n > 1 && random.chance(options.split_on_wire)) n = random.between(1, n);
@@ -187,7 +188,7 @@ void simulated_network::depart(std::uint32_t index) {
     l.acknowledged += n;
     if (l.at != nullptr && l.writer.value != 0) l.at->look_at(l);
   }
-  if (l.peer_gone) return;
+  if (l.peer_gone || l.reset_arrived) return;
   if (l.out.bytes.size() == l.out.taken && l.out.fin && (n == 0 || random.chance(500))) {
     l.out.fin_arrived = true;
     l.peer->ended();
@@ -215,7 +216,7 @@ void simulated_network::close_server(link& l) {
   l.at = nullptr;
   l.server_closed = true;
   if (l.reset_arrived) return;
-  if (l.reset_at_close || l.in.readable() != 0)
+  if (l.in.readable() != 0)
     return schedule(event_kind::reset_peer, index_of(l), latency());
   l.out.fin = true;
   move_out(l);

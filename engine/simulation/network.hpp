@@ -55,7 +55,6 @@ struct link {
   std::uint32_t slot = 0;   // of its tokens, with the first operation
   std::uint32_t generation = 0;
   bool server_closed = false;
-  bool reset_at_close = false;
   bool reset_arrived = false;
   bool reading_ended = false;  // shut down by the server
   bool queued = false;         // in the back end's list of what to look at

@@ -162,14 +162,17 @@ void simulated::shut_down(int fd, bool both) {
   if (l == nullptr) return;
   if (!l->out.fin) {
     l->out.fin = true;
-    if (!l->reset_at_close) net_.move_out(*l);
+    if (!l->reset_arrived) net_.move_out(*l);
   }
   if (both) l->reading_ended = true;
   look_at(*l);
 }
 
 void simulated::reset(int fd) {
-  if (link* l = net_.link_of(fd)) l->reset_at_close = true;
+  link* l = net_.link_of(fd);
+  if (l == nullptr || std::exchange(l->reset_arrived, true)) return;
+  net_.schedule(event_kind::reset_peer, net_.index_of(*l), net_.latency());
+  look_at(*l);
 }
 
 std::uint64_t simulated::progress_mark(int fd) {

@@ -226,7 +226,8 @@ void simulation::starve(std::size_t left, std::uint64_t us) {
   std::vector<block*> spared;
   for (std::size_t bytes = 0; bytes < left; bytes += 4_KiB)
     if (block* b = s.hog->rent(small)) spared.push_back(b);
-  for (std::size_t c = classes.count(); c-- != 0;)
+  // What is carved stays of its class, so the class that everybody needs comes first.
+  for (std::size_t c = small; c != classes.count(); ++c)
     while (block* b = s.hog->rent(static_cast<size_class>(c))) s.hogged.push_back(b);
   for (block* b : spared) lease{b}.reset();
   s.hog->spill_all();
@@ -292,7 +293,7 @@ void simulated_peer::abort() {
 
 void simulated_peer::stall(std::uint64_t us) {
   simulated_network& net = home_->state_->net;
-  net.links[link_].stalled_until_us = net.now_us + us;
+  net.links[link_].stalled_until_us = us == 0 ? never : net.now_us + us;
 }
 
 void simulated_peer::after(std::uint64_t us) {

@@ -8,8 +8,10 @@
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <ctime>
 
@@ -19,7 +21,8 @@ int backend::open_socket(const endpoint& to) {
   const int fd = socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -errno;
   const int on = 1;
-  if (!to.is_unix()) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // a turn leaves as one send anyway
+  if (!to.is_unix())
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // a turn leaves as one send anyway
   return fd;
 }
 
@@ -47,6 +50,20 @@ std::int64_t backend::send_file(int fd, int file, std::uint64_t offset, std::siz
   auto from = static_cast<off_t>(offset);
   const ssize_t sent = sendfile(fd, file, &from, length);
   return sent < 0 ? -errno : sent;
+}
+
+std::int64_t backend::send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool more_follows) {
+  std::array<iovec, 16> parts;
+  msghdr header{};
+  header.msg_iov = parts.data();
+  header.msg_iovlen = bytes.to_iovecs(parts, bytes_max).count;
+  const ssize_t sent = sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL | (more_follows ? MSG_MORE : 0));
+  return sent < 0 ? -errno : sent;
+}
+
+bool backend::read_ahead(token, int file, std::uint64_t offset, std::size_t length) {
+  posix_fadvise(file, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_WILLNEED);
+  return false;
 }
 
 void backend::close_now(int fd) { ::close(fd); }

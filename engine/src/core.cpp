@@ -61,7 +61,7 @@ void core::run() {
 
 bool core::finished() const {
   const core_state& s = *state_;
-  if (!s.draining || s.streams.live() != 0) return false;
+  if (!s.draining || s.streams.live() != 0 || s.watches.live() != 0) return false;
   for (const listening& l : s.listeners)
     if (l.fd >= 0) return false;
   return true;
@@ -82,6 +82,7 @@ std::int64_t core::before_wait() {
   if (!s.starved.empty() && (timeout_ms < 0 || timeout_ms > starved_retry_ms)) timeout_ms = starved_retry_ms;
   // Who posts after this store wakes us; who posted before it is seen by the look into the box.
   s.sleeping.store(true, std::memory_order_seq_cst);
+  if (s.watches.unfinished()) timeout_ms = 0;
   const bool told_to_stop = engine_.state_->stops.load() != 0 && !s.draining;
   return !s.mail.empty() || told_to_stop ? 0 : timeout_ms;
 }
@@ -95,6 +96,7 @@ void core::after_wait() {
   for (const completion& c : s.completions) dispatch(c);
   s.completions.clear();
   s.mail.run();
+  s.watches.serve_again();
   end_of_turn();
   s.turns.add(1);
 }
@@ -107,6 +109,7 @@ void core::dispatch(const completion& c) {
     if (state_->listeners[c.about.slot()].accepting) state_->io->cancel(accept_token(c.about.slot()));
     return;
   }
+  if (what == operation::watch) return state_->watches.serve();
   stream* s = state_->streams.at(c.about.slot(), c.about.generation());
   if (what == operation::cancel) {
     if (s != nullptr) s->on_cancel_missed();
@@ -130,6 +133,8 @@ void core::dispatch(const completion& c) {
       return s->on_writable(c.result);
     case operation::connect:
       return s->on_connect(c.result);
+    case operation::warm:
+      return s->on_warm(c.result);
     case operation::close:
       return s->on_closed();
     default:
@@ -226,14 +231,16 @@ void core::begin_drain() {
   s.streams.for_each([](stream& one) {
     if (!one.closing()) one.owner_protocol()->drain(one);
   });
+  s.watches.drain();
 }
 
 // Past the drain's deadline, or told to stop a second time: what is still open is reset.
 void core::press_drain() {
   core_state& s = *state_;
   const bool due = static_cast<std::int32_t>(now_ms() - s.drain_due_ms) >= 0;
-  if (due || engine_.state_->stops.load(std::memory_order_relaxed) > 1)
-    s.streams.for_each([](stream& one) { one.abort(); });
+  if (!due && engine_.state_->stops.load(std::memory_order_relaxed) < 2) return;
+  s.streams.for_each([](stream& one) { one.abort(); });
+  s.watches.abandon();
 }
 
 // On the core's thread, once nothing is left to do.
@@ -284,6 +291,13 @@ void core::for_each(const callback<void(stream&)>& f) {
   });
 }
 
+watch_set& core::watches() { return state_->watches; }
+
+void core::count_sent(tier how, std::uint64_t bytes) {
+  state_->bytes_out.add(bytes);
+  state_->tiers.add(how, bytes);
+}
+
 bool core::draining() const { return state_->draining; }
 
 core_statistics core::statistics() const {
@@ -300,6 +314,8 @@ core_statistics core::statistics() const {
   all.submissions = s.io_counters.submissions.get();
   all.completions = s.io_counters.completions.get();
   all.out_of_blocks = s.io_counters.out_of_blocks.get();
+  all.tiers = s.tiers.totals();
+  all.cold_reads = s.cold_reads.get();
   return all;
 }
 

@@ -4,6 +4,7 @@
 #include <catenet/engine/backend.hpp>
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/protocol.hpp>
+#include <catenet/engine/watch.hpp>
 #include <catenet/slab/pool.hpp>
 
 #include "mailbox.hpp"
@@ -24,6 +25,9 @@ struct stream_traffic {
   std::unique_ptr<endpoint> target; // while connecting: the kernel may read it
   std::uint64_t progress_mark = 0;  // what the kernel said last of how far the peer has come
   std::uint32_t progress_ms = 0;    // and when that last changed
+  int warm_file = -1;               // this part of a file was read ahead: it is sent without asking again
+  std::uint64_t warm_from = 0;
+  std::uint64_t warm_to = 0;
   stream_traffic* next = nullptr;
 };
 
@@ -36,12 +40,13 @@ struct listening {
 };
 
 struct core_state {
-  explicit core_state(core& of) : streams(of) {}
+  explicit core_state(core& of) : streams(of), watches(of) {}
 
   backend_counters io_counters;
   std::unique_ptr<pool> blocks;
   std::unique_ptr<backend> io;
   stream_table streams;
+  watch_set watches;
   std::vector<listening> listeners;
   mailbox mail;
   std::atomic<bool> sleeping{false};
@@ -65,6 +70,8 @@ struct core_state {
   struct wake_timer final : timer {
   } drain_wake;
 
+  tier_counters tiers;
+  counter cold_reads;
   counter connections, accepted, bytes_in, bytes_out, turns, sends, parked;
 };
 

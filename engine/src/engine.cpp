@@ -46,6 +46,28 @@ void pin(unsigned index) {
   }
 }
 
+// Keeps SIGPIPE from the thread of a core, whoever owns the process: sendfile and splice have no flag against it, as a
+// send has. One that came meanwhile is taken away before the thread's mask is as it was.
+class no_pipe_signal {
+ public:
+  no_pipe_signal() {
+    sigemptyset(&only_);
+    sigaddset(&only_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &only_, &before_);
+  }
+  ~no_pipe_signal() {
+    const timespec at_once{};
+    if (sigismember(&before_, SIGPIPE) == 0) sigtimedwait(&only_, nullptr, &at_once);
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  no_pipe_signal(const no_pipe_signal&) = delete;
+  no_pipe_signal& operator=(const no_pipe_signal&) = delete;
+
+ private:
+  sigset_t only_{};
+  sigset_t before_{};
+};
+
 engine_options checked(engine_options o) {
   if (o.cores == 0) o.cores = std::max(1u, std::thread::hardware_concurrency());
   o.receive_blocks_max = std::bit_ceil(std::clamp(o.receive_blocks_max, 16u, 32768u));
@@ -139,6 +161,7 @@ error engine::choose_io() {
 
 // The life of a core's thread. All cores start before any runs, and all leave their loops before any ends.
 void engine::run_core(unsigned index) {
+  const no_pipe_signal guard;
   if (options_.pin_cores) pin(index);
   core& c = *state_->cores[index];
   if (error e = c.start()) {
@@ -209,6 +232,11 @@ core_statistics engine::statistics() const {
     sum.submissions += one.submissions;
     sum.completions += one.completions;
     sum.out_of_blocks += one.out_of_blocks;
+    for (std::size_t t = 0; t != tier_count; ++t) {
+      sum.tiers[t].bytes += one.tiers[t].bytes;
+      sum.tiers[t].calls += one.tiers[t].calls;
+    }
+    sum.cold_reads += one.cold_reads;
   }
   return sum;
 }

@@ -285,7 +285,9 @@ void epoll::serve_ready() {
     entry& e = entries_[slot];
     e.listed = 0;
     if (e.readable == 0 || none(e.reader)) continue;  // asked for no longer
-    if (e.reader.what() == operation::poll)
+    if (e.reader.what() == operation::watch)
+      e.readable = 0;  // nobody reads it: the next event is a new edge
+    if (e.reader.what() == operation::poll || e.reader.what() == operation::watch)
       finish_reader(e, 1);
     else if (e.reader.what() == operation::receive_large)
       read_large(e);

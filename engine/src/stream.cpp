@@ -6,6 +6,7 @@
 
 #include "core_state.hpp"
 #include "fault.hpp"
+#include "page_region.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -20,23 +21,29 @@ namespace {
 constexpr std::size_t segments_per_send_max = 1024;
 // A body with less than this to come is received into small blocks: changing over costs a cancel.
 constexpr std::uint64_t large_receive_bytes_min = 128_KiB;
-// Most file bytes sent in one go before other streams have their turn.
-constexpr std::size_t file_bytes_per_turn = 1_MiB;
 // A large block that is not full by then is told as it is. So long a hint that lies may hold one, too.
 constexpr std::uint32_t large_receive_ms = 50;
+// Memory before a file region or page body: so much is sent at once and inline, as the region is.
+constexpr std::uint64_t inline_head_bytes_max = 16_KiB;
 
 bool passed(std::uint32_t now_ms, std::uint32_t due_ms) {
   return static_cast<std::int32_t>(now_ms - due_ms) >= 0;
 }
 
-// Bytes of memory at the front: up to the first file region, and no more segments than one send takes.
-std::uint64_t sendable(const chain& c) {
+// What one send takes: memory at the front, up to the first segment that goes by reference.
+struct sendable {
   std::uint64_t bytes = 0;
+  bool region_follows = false;
+};
+sendable front_of(const chain& c, std::uint64_t reference_bytes_min) {
+  sendable front;
   std::size_t count = 0;
-  for (const segment* s = c.head();
-       s != nullptr && s->kind != segment_kind::file && count != segments_per_send_max; s = s->next, ++count)
-    bytes += s->length;
-  return bytes;
+  for (const segment* s = c.head(); s != nullptr && count != segments_per_send_max; s = s->next, ++count) {
+    front.region_follows = goes_by_reference(*s, reference_bytes_min);
+    if (front.region_follows) break;
+    front.bytes += s->length;
+  }
+  return front;
 }
 
 }  // namespace
@@ -71,6 +78,7 @@ void stream::release_traffic() {
   traffic_->held.clear();
   traffic_->expecting = 0;
   traffic_->target.reset();
+  traffic_->warm_file = -1;
   traffic_->next = c.free_traffic;
   c.free_traffic = std::exchange(traffic_, nullptr);
 }
@@ -134,14 +142,14 @@ void stream::flush() {
 void stream::start_send() {
   core_state& c = *home().state_;
   stream_traffic& t = *traffic_;
-  const std::uint64_t memory = sendable(t.queue);
-  if (memory == 0) return send_file();
-  const bool all = memory == t.queue.bytes();
+  const sendable front = front_of(t.queue, home().owner().options().page_reference_bytes_min);
+  if (front.region_follows && front.bytes <= inline_head_bytes_max) return send_regions(front.bytes);
+  const bool all = front.bytes == t.queue.bytes();
   if (all) {
     t.flight = std::move(t.queue);
   } else {
-    t.flight =
-        std::move(*t.queue.split(memory));  // at a segment's border: nothing is shared, so it cannot fail
+    t.flight = std::move(
+        *t.queue.split(front.bytes));  // at a segment's border: nothing is shared, so it cannot fail
   }
   t.flight.mark_in_flight(true);
   flags_ |= flag_sending;
@@ -169,6 +177,7 @@ void stream::on_send(std::int32_t result) {
   }
   const auto count = static_cast<std::uint64_t>(std::max(result, 0));
   home().state_->bytes_out.add(count);
+  home().state_->tiers.add(tier::copied, count);
   t.flight.consume(count);
   if (faulty(fault::lost_tail)) t.flight.clear();
   if (!t.flight.empty()) t.queue.prepend(std::move(t.flight));
@@ -187,34 +196,6 @@ void stream::sent() {
     mark_dirty();
   else if (traffic_->held.empty() && traffic_->expecting == 0)
     release_traffic();
-}
-
-// A file region goes out by sendfile, inline, as far as the socket takes it; then a poll waits for room.
-void stream::send_file() {
-  core_state& c = *home().state_;
-  chain& queue = traffic_->queue;
-  std::size_t left = file_bytes_per_turn;
-  std::int64_t result = 0;
-  while (left != 0 && !queue.empty() && queue.head()->kind == segment_kind::file) {
-    const segment* s = queue.head();
-    result = c.io->send_file(fd_, s->file->fd, s->offset, std::min<std::size_t>(s->length, left));
-    if (result <= 0) break;
-    c.bytes_out.add(static_cast<std::uint64_t>(result));
-    queue.consume(static_cast<std::uint64_t>(result));
-    left -= static_cast<std::size_t>(result);
-  }
-  c.sends.add(1);
-  // Also for a file that cannot be read: a clean end would make what was sent look whole.
-  if (result < 0 && result != -EAGAIN && result != -EINTR) return abort();
-  if (result == 0) {
-    // The file is shorter than was promised to the peer: only ending the connection tells it so.
-    log(log_level::warning, "a file shrank while it was sent; the connection is ended");
-    return abort();
-  }
-  if (result > 0) return sent();
-  flags_ |= flag_sending;
-  look_within(home().owner().options().send_stall_ms);
-  c.io->poll_writable(fd_, token{operation::writable, stream_table::slot_of(this), generation_});
 }
 
 void stream::on_writable(std::int32_t result) {

@@ -17,6 +17,9 @@ namespace catenet {
 
 class stream_table {
  public:
+  /// A slot that no stream ever has: the token of the core's watches bears it.
+  static constexpr std::uint32_t slot_of_watches = 1023;
+
   explicit stream_table(core& of) : core_(of) {}
   ~stream_table() {
     for (chunk* c : chunks_) mi_free(c);
@@ -81,7 +84,7 @@ class stream_table {
     stream* streams() { return reinterpret_cast<stream*>(reinterpret_cast<std::byte*>(this) + 64); }
   };
   static constexpr std::uint32_t per_chunk = (chunk_size - 64) / sizeof(stream);
-  static_assert(per_chunk <= slots);
+  static_assert(per_chunk < slots);
 
   static chunk* chunk_of(const stream* s) {
     return reinterpret_cast<chunk*>(reinterpret_cast<std::uintptr_t>(s) & ~(chunk_size - 1));

@@ -27,6 +27,7 @@ constexpr std::size_t small_block_bytes = 4_KiB;
 constexpr std::size_t large_block_bytes = 256_KiB;
 constexpr std::uint32_t large_blocks_max = 16;
 constexpr std::uint32_t small_target_min = 64;
+constexpr std::size_t read_ahead_bytes_max = 512_KiB;
 constexpr std::size_t iovecs_max = 1024;  // UIO_MAXIOV
 
 // Internal tokens, told to nobody.
@@ -216,7 +217,9 @@ void uring::submit_early() {
 // liburing 2.3's preparers clear user_data, so it is set again after each of them.
 void uring::accept(int listener, token t) {
   io_uring_sqe* s = sqe(t);
-  io_uring_prep_multishot_accept(s, listener, nullptr, nullptr, SOCK_CLOEXEC);
+  // O_NONBLOCK is for sendfile and splice, which know no flag for it. Sends and receives through the ring wait all the
+  // same: they ask for no waiting by MSG_DONTWAIT only.
+  io_uring_prep_multishot_accept(s, listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   io_uring_sqe_set_data64(s, t.value);
 }
 
@@ -313,14 +316,15 @@ void uring::wake_peer(backend& other, int wake_fd) {
   io_uring_sqe_set_data64(s, mine.value);
 }
 
-// The sockets here are blocking ones, so that a send waits in the kernel; sendfile has no flag that says
-// otherwise.
-std::int64_t uring::send_file(int fd, int file, std::uint64_t offset, std::size_t length) {
-  const int mode = fcntl(fd, F_GETFL);
-  fcntl(fd, F_SETFL, mode | O_NONBLOCK);
-  const std::int64_t sent = backend::send_file(fd, file, offset, length);
-  fcntl(fd, F_SETFL, mode);
-  return sent;
+// A buffered read that misses the cache goes on in the background. What it read is of no interest, only that the
+// pages are there now; so all such reads share one piece of memory.
+bool uring::read_ahead(token t, int file, std::uint64_t offset, std::size_t length) {
+  scratch_.resize(read_ahead_bytes_max);  // once: reads that are under way have its address
+  length = std::min(length, scratch_.size());
+  io_uring_sqe* s = sqe(t);
+  io_uring_prep_read(s, file, scratch_.data(), static_cast<unsigned>(length), offset);
+  io_uring_sqe_set_data64(s, t.value);
+  return true;
 }
 
 void uring::enter(std::int64_t timeout_ms) {

@@ -35,7 +35,7 @@ class uring final : public backend {
   void close(int fd, token t) override;
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
   void wake_peer(backend& other, int wake_fd) override;
-  std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length) override;
+  bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length) override;
 
  private:
   // A group of blocks that the kernel picks from when data comes.
@@ -80,6 +80,7 @@ class uring final : public backend {
   std::vector<std::unique_ptr<message>> messages_;
   std::size_t messages_used_ = 0;
 
+  std::vector<std::byte> scratch_;  // where reading ahead puts what nobody looks at
   backend_counters& counters_;
 };
 

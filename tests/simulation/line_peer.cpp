@@ -110,7 +110,7 @@ void line_peer::received(std::span<const std::byte> bytes) {
 
 void line_peer::expired() {
   if (over_) return;
-  if (ending_ == ending::vanish) return stall(~std::uint64_t{0} >> 2);
+  if (ending_ == ending::vanish) return stall(0);
   over_ = true;
   abort();
 }

@@ -16,7 +16,9 @@ namespace catenet::test {
 namespace {
 constexpr std::uint64_t piece_bytes = 16_KiB;
 constexpr std::uint32_t memory_retry_ms = 5;
+constexpr unsigned memory_retries_max = 100;
 constexpr std::uint64_t line_bytes_max = 100;
+constexpr std::uint64_t input_bytes_max = 4_KiB;  // waiting to be served; above it nothing more is read
 
 // The word up to the next space, and the numbers behind it.
 struct request {
@@ -47,10 +49,21 @@ class line_server::session final : public timer {
     if (stream_.paused()) of_.book_.world.violated("bytes were told to a paused stream");
     in_.append(std::move(bytes));
     go_on();
+    in_.compact();  // part of a line should not keep a block
   }
   void finish_when_idle() {
     ending_ = true;
     go_on();
+  }
+  std::string text() const {
+    return "connection " + std::to_string(id_) + ": " + std::to_string(in_.bytes()) + " bytes of input in " +
+           std::to_string(in_.segment_count()) + " segments, " + std::to_string(body_left_) +
+           " of a body and " + std::to_string(make_left_) + " of an answer to go, " +
+           std::to_string(stream_.unsent()) + " unsent" +
+           (state_ == state::ready     ? ", ready"
+            : state_ == state::waiting ? ", waiting"
+                                       : ", passing") +
+           (full_ ? ", full" : "") + (ending_ ? ", ending" : "") + (stream_.paused() ? ", paused" : "");
   }
   void room() {
     full_ = false;
@@ -68,13 +81,18 @@ class line_server::session final : public timer {
   enum class state : std::uint8_t { ready, waiting, passing };
 
   void expire() override {
-    stream_.resume();
+    stopped_ = false;
     if (state_ == state::waiting) state_ = state::ready;
     go_on();
   }
   void wait(std::uint32_t ms) {
     state_ = state::waiting;
     of_.home_.timers().start(*this, ms);
+  }
+  // Others may wait for what this one holds, so it does not wait for ever.
+  void wait_for_memory() {
+    if (++retries_ == memory_retries_max) return give_up();
+    wait(memory_retry_ms);
   }
   void send(chain&& bytes) {
     const send_result result = stream_.send(std::move(bytes));
@@ -93,13 +111,18 @@ class line_server::session final : public timer {
       else if (body_left_ != 0 || !line())
         break;
     }
+    if (stopped_ || in_.bytes() > input_bytes_max)
+      stream_.pause();
+    else if (stream_.paused())
+      stream_.resume();
     if (ending_ && state_ == state::ready && !full_ && make_left_ == 0) stream_.close();
   }
 
   void make() {
     const std::string_view part = pattern::piece(make_at_, std::min(make_left_, piece_bytes));
     chain made = chain::copy_of(part);
-    if (made.empty()) return wait(memory_retry_ms);
+    if (made.empty()) return wait_for_memory();
+    retries_ = 0;
     make_at_ += part.size();
     make_left_ -= part.size();
     send(std::move(made));
@@ -107,7 +130,7 @@ class line_server::session final : public timer {
 
   void body() {
     std::optional<chain> part = in_.split(body_left_);
-    if (!part) return wait(memory_retry_ms);
+    if (!part) return wait_for_memory();
     body_left_ -= part->bytes();
     if (via_ == of_.home_.index()) return send(std::move(*part));
     state_ = state::passing;
@@ -163,7 +186,7 @@ class line_server::session final : public timer {
     } else if (r.word == "hold") {
       wait(static_cast<std::uint32_t>(r.first));
     } else if (r.word == "stop") {
-      stream_.pause();  // what was received goes on being served
+      stopped_ = true;  // what was received goes on being served
       of_.home_.timers().start(*this, static_cast<std::uint32_t>(r.first));
     } else if (r.word == "bye") {
       stream_.close();
@@ -194,14 +217,17 @@ class line_server::session final : public timer {
   std::uint64_t make_at_ = 0;
   std::uint64_t make_left_ = 0;
   state state_ = state::ready;
-  bool full_ = false;    // above the high watermark
-  bool ending_ = false;  // close once all is answered
+  unsigned retries_ = 0;
+  bool stopped_ = false;  // by request
+  bool full_ = false;     // above the high watermark
+  bool ending_ = false;   // close once all is answered
 };
 
 void line_server::opened(stream& s) {
   ++book_.sessions;
   s.set_session(new session(*this, s));
 }
+std::string line_server::text(stream& s) { return static_cast<session*>(s.session())->text(); }
 void line_server::received(stream& s, chain&& bytes) {
   static_cast<session*>(s.session())->feed(std::move(bytes));
 }

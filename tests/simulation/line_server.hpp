@@ -40,6 +40,8 @@ class line_server final : public protocol {
   void writable(stream& s) override;
   void drain(stream& s) override;
   void closed(stream& s) override;
+  /// A connection's state, for a person.
+  static std::string text(stream& s);
 
  private:
   class session;

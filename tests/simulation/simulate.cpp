@@ -27,6 +27,7 @@ struct arguments {
   double seconds = 0;
   std::uint32_t connections = 1000;
   bool faults = false;
+  bool verbose = false;
   fault commit = fault::none;
 };
 
@@ -56,8 +57,8 @@ arguments parse(int argc, char** argv) {
   arguments a;
   for (int i = 1; i != argc; ++i) {
     const std::string name = argv[i];
-    if (name == "--faults") {
-      a.faults = true;
+    if (name == "--faults" || name == "--verbose") {
+      (name == "--faults" ? a.faults : a.verbose) = true;
       continue;
     }
     if (i + 1 == argc) usage();
@@ -94,7 +95,7 @@ run_result run_seed(const arguments& a, std::uint64_t seed, fault commit) {
   for (const known_fault& f : known_faults)
     if (f.which == commit) every = f.every;
   commit_fault(commit, every);
-  return run({seed, a.connections, commit});
+  return run({seed, a.connections, commit, a.verbose});
 }
 
 // Each fault in turn, until a seed finds it.

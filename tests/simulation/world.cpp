@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <memory>
 #include <vector>
 
@@ -18,7 +19,8 @@ namespace catenet::test {
 
 namespace {
 
-constexpr std::uint64_t limit_us = 600'000'000;       // of virtual time, until every client is served
+constexpr std::uint64_t turns_per_audit = 64;         // it looks at every block
+constexpr std::uint64_t limit_us = 120'000'000;       // of virtual time, until every client is served
 constexpr std::uint64_t drain_limit_us = 30'000'000;  // and until a stopped engine has ended
 constexpr std::uint64_t livelock_events = 200'000;    // without a millisecond passing
 
@@ -54,7 +56,7 @@ engine_options draw_engine(seeded_random& random, simulation& world) {
   o.source = &world;
   o.handle_signals = false;
   o.cores = static_cast<unsigned>(random.between(1, 4));
-  o.slab.capacity = random.chance(300) ? 4_MiB : 16_MiB;
+  o.slab.capacity = random.chance(300) ? 12_MiB : 32_MiB;
   o.slab.huge_pages = false;
   o.slab.batch_blocks = static_cast<std::uint32_t>(random.between(1, 32));
   o.park_after_ms = random.chance(500) ? static_cast<std::uint32_t>(random.between(1, 100)) : 1000;
@@ -101,6 +103,7 @@ class world {
   }
 
   run_result go() {
+    if (o_.verbose) describe();
     open();
     if (random_.chance(200)) stop_at_us_ = random_.below(2'000'000);
     while (sim_.violation().empty() && !all_over() && step()) {
@@ -134,7 +137,7 @@ class world {
     const std::uint64_t turns = sim_.turns();
     if (!sim_.step()) return false;
     ++result_.events;
-    if (sim_.turns() != turns) sim_.audit(false);
+    if (sim_.turns() != turns && sim_.turns() % turns_per_audit == 0) sim_.audit(false);
     calm_events_ = sim_.now_us() / 1000 == before_us / 1000 ? calm_events_ + 1 : 0;
     if (calm_events_ > livelock_events) sim_.violated("the engine is busy without end, and nothing happens");
     if (sim_.now_us() > limit_us) sim_.violated("not everybody was served in time: " + waiting());
@@ -144,6 +147,39 @@ class world {
       sim_.starve(random_.below(64_KiB), random_.between(1000, 100'000));
     }
     return true;
+  }
+
+  void describe_end() {
+    const core_statistics all = net_.statistics();
+    std::printf("at the end: %llu connections of %llu accepted, %llu parked, out of blocks %llu times\n",
+                static_cast<unsigned long long>(all.connections),
+                static_cast<unsigned long long>(all.accepted), static_cast<unsigned long long>(all.parked),
+                static_cast<unsigned long long>(all.out_of_blocks));
+    for (unsigned i = 0; i != net_.cores(); ++i)
+      net_.at(i).for_each([](stream& s) { std::printf("%s\n", line_server::text(s).c_str()); });
+    for (const class_statistics& c : net_.slab().statistics().classes)
+      std::printf("blocks of %zu: %llu, rented %llu, lent %llu, cached %llu\n", c.size,
+                  static_cast<unsigned long long>(c.total), static_cast<unsigned long long>(c.rented),
+                  static_cast<unsigned long long>(c.lent), static_cast<unsigned long long>(c.cached));
+  }
+
+  void describe() const {
+    const simulation_options& n = network_;
+    const engine_options& e = net_.options();
+    std::printf(
+        "of 1000: short receive %u, receive ends %u, no block %u, split send %u, short send %u, late %u, "
+        "held back %u, "
+        "accept fails %u, split on wire %u, spurious wake %u\n",
+        n.short_receive, n.receive_ends, n.no_block, n.split_send, n.short_send, n.late, n.held_back,
+        n.accept_fails, n.split_on_wire, n.spurious_wake);
+    std::printf(
+        "latency %u us, oversleep %u us, socket buffer %zu, descriptors %u; cores %u, slab %zu MiB, batch "
+        "%u, park after "
+        "%u ms, watermarks %llu/%llu; clients: aborts %u, die %u, vanish %u, slow %u\n",
+        n.latency_us_max, n.oversleep_us_max, n.socket_buffer, n.descriptors_max, e.cores,
+        e.slab.capacity >> 20, e.slab.batch_blocks, e.park_after_ms,
+        static_cast<unsigned long long>(e.low_watermark), static_cast<unsigned long long>(e.high_watermark),
+        habits_.aborts, habits_.dies, habits_.vanishes, habits_.slow);
   }
 
   void stop() {
@@ -176,6 +212,7 @@ class world {
 
   void close() {
     const bool clean = sim_.violation().empty();
+    if (o_.verbose) describe_end();
     if (clean && !sim_.finished()) sim_.violated("the engine did not end after stop(), and sleeps");
     const core_statistics all = net_.statistics();
     result_.connections = all.accepted;

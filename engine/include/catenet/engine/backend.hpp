@@ -26,6 +26,8 @@ enum class operation : std::uint8_t {
   poll,
   send,
   writable,
+  warm,   ///< reading ahead in a file
+  watch,  ///< a poll of the core's watches
   close,
   wake,
   cancel
@@ -126,13 +128,20 @@ class backend {
   virtual int open_socket(const endpoint& to);
   /// Says FIN; with `both`, ends receiving as well, and with it whatever is under way.
   virtual void shut_down(int fd, bool both);
-  /// Resets the connection: now, where that can be done, else by the close to come.
+  /// Breaks the connection off with a reset, at once and without a FIN that a peer could take for a proper end. What
+  /// is under way on it ends.
   virtual void reset(int fd);
   /// A mark that changes when the peer has taken bytes.
   virtual std::uint64_t progress_mark(int fd);
   /// Sends part of a file as far as the socket takes it at once: bytes, 0 at the end of the file, -EAGAIN
   /// when the socket is full, or -errno.
   virtual std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length);
+  /// Sends the chain's first `bytes_max` bytes, which are memory, as far as the socket takes them at once: bytes,
+  /// -EAGAIN, or -errno.
+  virtual std::int64_t send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool more_follows);
+  /// Reads part of a file into the page cache and completes with how many bytes there were, or -errno. False when
+  /// this back end cannot do that beside the loop: then the kernel was asked to read ahead, and nothing completes.
+  virtual bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length);
   /// Closes a descriptor that no operation was ever asked of, or a listener whose accept has ended.
   virtual void close_now(int fd);
   /// The address of this end or the other; empty when it is gone.

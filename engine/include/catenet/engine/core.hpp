@@ -5,7 +5,9 @@
 #include <catenet/engine/callback.hpp>
 #include <catenet/engine/handle.hpp>
 #include <catenet/engine/stream.hpp>
+#include <catenet/engine/tiers.hpp>
 #include <catenet/engine/timer.hpp>
+#include <catenet/engine/watch.hpp>
 
 #include <coroutine>
 #include <cstdint>
@@ -31,6 +33,8 @@ struct core_statistics {
   std::uint64_t submissions = 0;  ///< operations handed to the kernel
   std::uint64_t completions = 0;
   std::uint64_t out_of_blocks = 0;  ///< receives that found no block
+  tier_totals tiers{};              ///< which way the bytes went out; their sum is bytes_out
+  std::uint64_t cold_reads = 0;     ///< parts of files that were not in memory when they were to be sent
 };
 
 /// What core::connect() may be told beside the address.
@@ -76,6 +80,12 @@ class core {
   /// Calls f(stream&) for each live stream. On the core's own thread; f may close any stream.
   void for_each(const callback<void(stream&)>& f);
 
+  /// Descriptors that are no streams. On the core's own thread only.
+  [[nodiscard]] watch_set& watches();
+
+  /// For those who move bytes past the streams: counts what went out. On the core's own thread only.
+  void count_sent(tier how, std::uint64_t bytes);
+
   [[nodiscard]] core_statistics statistics() const;
   /// True once the engine was told to stop.
   [[nodiscard]] bool draining() const;
@@ -84,6 +94,7 @@ class core {
   friend class engine;
   friend class simulation;
   friend class stream;
+  friend class watch_set;
 
   static void make_current(core* c);
   error start();

@@ -32,6 +32,7 @@ struct engine_options {
   std::uint64_t high_watermark = 256_KiB;   ///< unsent bytes above which send() says `queued`
   std::uint64_t low_watermark = 64_KiB;     ///< and to which they must fall for writable()
   std::uint64_t send_limit = 64_MiB;        ///< unsent bytes above which send() refuses
+  std::uint64_t page_reference_bytes_min = 16_KiB;  ///< a page body's view from so many bytes on is sent by reference
   std::uint32_t receive_blocks_max = 1024;  ///< most blocks in a core's receive ring; power of two
   int listen_backlog = 4096;
   bool handle_signals = true;  ///< SIGINT and SIGTERM stop(), SIGPIPE is ignored, while run() runs

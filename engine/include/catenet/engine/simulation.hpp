@@ -75,7 +75,7 @@ class simulated_peer {
   void send(std::string_view bytes);
   void finish();  ///< FIN behind what was sent
   void abort();   ///< resets the connection: what is on the wire may be lost. Nothing is told any more
-  void stall(std::uint64_t us);  ///< takes nothing for so long
+  void stall(std::uint64_t us);  ///< takes nothing for so long; for ever, when that is 0
   void after(std::uint64_t us);  ///< calls expired() then; a later call replaces an earlier one
 
   [[nodiscard]] simulation& home() const { return *home_; }

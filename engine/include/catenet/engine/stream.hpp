@@ -12,6 +12,7 @@
 #pragma once
 
 #include <catenet/engine/handle.hpp>
+#include <catenet/engine/tiers.hpp>
 #include <catenet/engine/timer.hpp>
 #include <catenet/slab/chain.hpp>
 
@@ -99,6 +100,7 @@ class stream final : timer {
   void on_poll(std::int32_t result);
   void on_send(std::int32_t result);
   void on_writable(std::int32_t result);
+  void on_warm(std::int32_t result);
   void on_closed();
   void on_blocks();
   void on_cancel_missed();
@@ -116,7 +118,11 @@ class stream final : timer {
   void deliver(chain&& bytes);
   void end_of_input();
   void start_send();
-  void send_file();
+  void send_regions(std::uint64_t memory);
+  [[nodiscard]] bool must_warm(int file, std::uint64_t offset, std::uint64_t length);
+  void truncated();
+  void took(tier how, std::uint64_t bytes);
+  void wait_for_room();
   void sent();
   [[nodiscard]] bool stalled();
   void begin_linger();

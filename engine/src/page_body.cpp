@@ -1,0 +1,237 @@
+// Extents of pages: memfds that are allocated first fit, written once, and punched when a body ends.
+#include <catenet/engine/page_body.hpp>
+
+#include "page_region.hpp"
+
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <list>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+namespace catenet {
+
+namespace {
+
+constexpr std::uint64_t page_bytes = 4096;
+// Address space and one descriptor; memory is taken page by page. A longer body has an extent of its own.
+constexpr std::uint64_t extent_bytes = 64_MiB;
+
+std::uint64_t rounded(std::uint64_t bytes) { return (bytes + page_bytes - 1) & ~(page_bytes - 1); }
+
+/// Invariants: free ranges are disjoint, not adjacent, and hold no page; taken + Σ free = size.
+class page_extent {
+ public:
+  static std::shared_ptr<page_extent> make(std::uint64_t size) {
+    const int fd = memfd_create("catenet page bodies", MFD_CLOEXEC);
+    if (fd < 0) return nullptr;
+    void* map = MAP_FAILED;
+    if (ftruncate(fd, static_cast<off_t>(size)) == 0)
+      map = mmap(nullptr, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+    if (map == MAP_FAILED) {
+      ::close(fd);
+      return nullptr;
+    }
+    return std::make_shared<page_extent>(fd, static_cast<std::byte*>(map), size);
+  }
+  page_extent(int memfd, std::byte* mapped, std::uint64_t size) : fd(memfd), map(mapped), size_(size) {
+    free_[0] = size;
+  }
+  ~page_extent() {
+    munmap(map, size_);
+    ::close(fd);
+  }
+  page_extent(const page_extent&) = delete;
+  page_extent& operator=(const page_extent&) = delete;
+
+  std::optional<std::uint64_t> take(std::uint64_t bytes) {
+    const auto range = std::find_if(free_.begin(), free_.end(), [&](const auto& r) { return r.second >= bytes; });
+    if (range == free_.end()) return std::nullopt;
+    const auto [at, length] = *range;
+    free_.erase(range);
+    if (length != bytes) free_[at + bytes] = length - bytes;
+    return at;
+  }
+
+  void give(std::uint64_t at, std::uint64_t bytes) {
+    // Readers of the old pages keep them; the range begins anew with none.
+    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at), static_cast<off_t>(bytes));
+    const auto next = free_.lower_bound(at);
+    if (next != free_.end() && next->first == at + bytes) {
+      bytes += next->second;
+      free_.erase(next);
+    }
+    const auto above = free_.lower_bound(at);
+    if (above != free_.begin())
+      if (const auto below = std::prev(above); below->first + below->second == at) {
+        below->second += bytes;
+        return;
+      }
+    free_[at] = bytes;
+  }
+
+  [[nodiscard]] bool unused() const { return free_.size() == 1 && free_.begin()->second == size_; }
+
+  const int fd;
+  std::byte* const map;
+
+ private:
+  std::uint64_t size_;
+  std::map<std::uint64_t, std::uint64_t> free_;  // by offset
+};
+
+/// All extents of the process. One unused extent is kept, so that a body made and dropped over and over costs no
+/// mapping each time.
+class page_store {
+ public:
+  static page_store& common() {
+    static page_store* store = new page_store;  // never ended: views may outlive every static object
+    return *store;
+  }
+
+  struct place {
+    std::shared_ptr<page_extent> extent;
+    std::uint64_t at = 0;
+  };
+
+  place take(std::uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    place found;
+    for (const std::shared_ptr<page_extent>& e : extents_)
+      if (const std::optional<std::uint64_t> at = e->take(bytes)) found = {e, *at};
+    if (found.extent == nullptr) {
+      found.extent = page_extent::make(std::max(bytes, static_cast<std::uint64_t>(extent_bytes)));
+      if (found.extent == nullptr) return {};
+      extents_.push_back(found.extent);
+      found.at = *found.extent->take(bytes);
+    }
+    ++totals_.bodies;
+    totals_.bytes += bytes;
+    return found;
+  }
+
+  void give(const place& from, std::uint64_t bytes) {
+    const std::lock_guard lock(mutex_);
+    from.extent->give(from.at, bytes);
+    --totals_.bodies;
+    totals_.bytes -= bytes;
+    const auto idle = [](const auto& e) { return e->unused(); };
+    if (std::count_if(extents_.begin(), extents_.end(), idle) > 1) extents_.remove(from.extent);
+  }
+
+  page_body_statistics totals() {
+    const std::lock_guard lock(mutex_);
+    totals_.extents = extents_.size();
+    return totals_;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::list<std::shared_ptr<page_extent>> extents_;
+  page_body_statistics totals_;
+};
+
+// Writes all parts at a place of a memfd; the pages are allocated by the way. False with errno when they cannot be.
+bool write_all(int fd, std::span<iovec> parts, std::uint64_t at) {
+  while (!parts.empty()) {
+    const auto count = static_cast<int>(std::min<std::size_t>(parts.size(), 1024));  // UIO_MAXIOV
+    const ssize_t written = pwritev(fd, parts.data(), count, static_cast<off_t>(at));
+    if (written < 0 && errno == EINTR) continue;
+    if (written <= 0) return false;
+    at += static_cast<std::uint64_t>(written);
+    auto left = static_cast<std::size_t>(written);
+    while (!parts.empty() && left >= parts.front().iov_len) {
+      left -= parts.front().iov_len;
+      parts = parts.subspan(1);
+    }
+    if (left != 0)
+      parts.front() = {static_cast<std::byte*>(parts.front().iov_base) + left, parts.front().iov_len - left};
+  }
+  return true;
+}
+
+}  // namespace
+
+struct page_body::pages {
+  pages(page_store::place where, std::uint64_t length) : place(std::move(where)), bytes(length) {}
+  ~pages() { page_store::common().give(place, rounded(bytes)); }
+  pages(const pages&) = delete;
+  pages& operator=(const pages&) = delete;
+
+  static std::shared_ptr<const pages> make(std::span<iovec> parts, std::uint64_t bytes) {
+    page_store::place where = page_store::common().take(rounded(bytes));
+    if (where.extent == nullptr) return nullptr;
+    auto made = std::make_shared<const pages>(std::move(where), bytes);
+    return write_all(made->place.extent->fd, parts, made->place.at) ? made : nullptr;
+  }
+
+  page_store::place place;
+  std::uint64_t bytes;
+};
+
+namespace {
+
+using held_pages = std::shared_ptr<const page_body::pages>;
+
+void release_view(void* context, void*, std::size_t) { delete static_cast<held_pages*>(context); }
+
+}  // namespace
+
+page_body page_body::copy_of(std::span<const std::byte> bytes) {
+  if (bytes.empty()) return {};
+  iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};  // pwritev only reads it
+  return page_body{pages::make({&part, 1}, bytes.size())};
+}
+
+page_body page_body::copy_of(const chain& bytes) {
+  if (bytes.empty()) return {};
+  std::vector<iovec> parts(bytes.segment_count());
+  if (bytes.to_iovecs(parts).bytes != bytes.bytes()) return {};
+  return page_body{pages::make(parts, bytes.bytes())};
+}
+
+std::uint64_t page_body::bytes() const { return pages_ == nullptr ? 0 : pages_->bytes; }
+
+std::span<const std::byte> page_body::memory() const {
+  if (pages_ == nullptr) return {};
+  return {pages_->place.extent->map + pages_->place.at, pages_->bytes};
+}
+
+chain page_body::view(std::uint64_t offset, std::uint64_t length) const {
+  chain seen;
+  const std::span<const std::byte> all = memory();
+  while (offset < all.size() && length != 0) {
+    // A segment's length has 32 bits.
+    const std::uint64_t part = std::min({length, all.size() - offset, file_segment_bytes_max});
+    auto* held = new held_pages(pages_);
+    if (!seen.append_foreign(const_cast<std::byte*>(all.data()) + offset, part, &release_view, held)) {
+      delete held;
+      return {};
+    }
+    seen.tail()->exclusive = false;  // the mapping is read-only, and others may have the same bytes
+    offset += part;
+    length -= part;
+  }
+  return seen;
+}
+
+page_body_statistics page_bodies() { return page_store::common().totals(); }
+
+page_region pages_of(const segment& s) {
+  const segment* own = &s;
+  while (own->kind == segment_kind::proxy) own = own->proxy->original;
+  if (own->kind != segment_kind::foreign || own->foreign->release != &release_view) return {};
+  const page_store::place& place = (*static_cast<held_pages*>(own->foreign->context))->place;
+  return {place.extent->fd, static_cast<std::uint64_t>(s.data - place.extent->map)};
+}
+
+}  // namespace catenet

@@ -1,0 +1,239 @@
+// Moves bytes between two sockets, each direction on its own.
+#include "relay_pair.hpp"
+
+#include "core_state.hpp"
+
+#include <catenet/engine/log.hpp>
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace catenet {
+
+namespace {
+
+constexpr std::size_t block_bytes = 64_KiB;
+constexpr std::size_t splice_bytes_max = 1_MiB;   // of one call; the pipe is the real limit
+constexpr unsigned pieces_per_turn = 8;           // of one direction, before others have their turn
+constexpr std::uint8_t small_pieces_max = 4;      // in a row, then pieces are copied again
+constexpr std::uint32_t starved_retry_ms = 10;
+
+bool would_block(ssize_t result) { return result < 0 && (errno == EAGAIN || errno == EINTR); }
+
+}  // namespace
+
+void relay_pair::start(relay_core& of, int client, int server) { new relay_pair(of, client, server); }
+
+relay_pair::relay_pair(relay_core& of, int client, int server) : core_(of), client_(*this), server_(*this) {
+  client_.fd = client;
+  server_.fd = server;
+  next_ = core_.first;
+  if (next_ != nullptr) next_->prev_ = this;
+  core_.first = this;
+  core_.pairs.add(1);
+  active_ms_ = core_.home.now_ms();
+  core_.home.timers().start(*this, core_.options.connect_ms);
+  error e = core_.home.watches().add(client, client_);
+  if (!e) e = core_.home.watches().add(server, server_);
+  if (!e) return;
+  log(log_level::warning, "relay: " + e.text());
+  broken_ = true;
+  finish();
+}
+
+relay_pair::~relay_pair() {
+  drop_carrier(up_, up_.held == 0);
+  drop_carrier(down_, down_.held == 0);
+  (prev_ == nullptr ? core_.first : prev_->next_) = next_;
+  if (next_ != nullptr) next_->prev_ = prev_;
+  core_.pairs.sub(1);
+}
+
+void relay_pair::side::ready(bool is_readable, bool is_writable, bool) {
+  readable |= is_readable;
+  writable |= is_writable;
+  if (pair.connecting_ && this == &pair.server_ && (is_readable || is_writable)) return pair.connected();
+  pair.pump();
+}
+
+void relay_pair::connected() {
+  int code = 0;
+  socklen_t length = sizeof code;
+  getsockopt(server_.fd, SOL_SOCKET, SO_ERROR, &code, &length);
+  if (code == 0 && !server_.writable) return;
+  connecting_ = false;
+  if (code != 0) {
+    core_.connect_failed.add(1);
+    return abort();
+  }
+  if (core_.options.idle_ms != 0)
+    core_.home.timers().start(*this, core_.options.idle_ms);
+  else
+    stop();
+  pump();
+}
+
+// As far as it goes in this turn.
+void relay_pair::pump() {
+  if (connecting_) return;
+  const outcome up = up_.done ? outcome::wait : move(up_, client_, server_);
+  const outcome down = down_.done ? outcome::wait : move(down_, server_, client_);
+  if (up == outcome::source_lost || down == outcome::source_lost) return abort();
+  if (up_.done && down_.done) return finish();
+  if (up == outcome::more || down == outcome::more || up == outcome::target_lost || down == outcome::target_lost)
+    core_.home.watches().again(client_);
+}
+
+relay_pair::outcome relay_pair::move(flow& f, side& from, side& to) {
+  for (unsigned piece = 0; piece != pieces_per_turn; ++piece) {
+    if (f.held == 0 && !f.ended)
+      if (const outcome o = fill(f, from); o != outcome::more) return o;
+    if (f.held != 0)
+      if (const outcome o = drain(f, to); o != outcome::more) return o;
+    if (f.ended) {
+      if (shutdown(to.fd, SHUT_WR) != 0) return lose_target(f);
+      f.done = true;
+      return outcome::wait;
+    }
+  }
+  return outcome::more;
+}
+
+// The next piece. `more`: there is something to pass on, be it the end.
+relay_pair::outcome relay_pair::fill(flow& f, side& from) {
+  if (!from.readable) return outcome::wait;
+  if (!take_carrier(f)) return outcome::wait;
+  const ssize_t got = read_some(f, from.fd);
+  if (got > 0) {
+    f.held = static_cast<std::size_t>(got);
+    active_ms_ = core_.home.now_ms();
+    judge(f, f.held);
+    return outcome::more;
+  }
+  const bool empty = would_block(got);
+  drop_carrier(f, true);
+  if (got == 0) {
+    f.ended = true;
+    return outcome::more;
+  }
+  if (!empty) return outcome::source_lost;
+  from.readable = false;
+  return outcome::wait;
+}
+
+ssize_t relay_pair::read_some(flow& f, int fd) {
+  if (f.pipe)
+    return splice(fd, nullptr, f.pipe.write, nullptr, splice_bytes_max, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  f.at = 0;
+  return recv(fd, f.block.bytes().data(), f.block.bytes().size(), MSG_DONTWAIT);
+}
+
+// Large pieces are better spliced, small ones better copied. Changes over at once for a large piece, since more is
+// likely to follow, and back only after several small ones.
+void relay_pair::judge(flow& f, std::size_t got) {
+  if (got >= core_.options.splice_bytes_min) {
+    f.splicing = true;
+    f.small = 0;
+  } else if (f.splicing && ++f.small == small_pieces_max) {
+    f.splicing = false;
+    f.small = 0;
+  }
+}
+
+relay_pair::outcome relay_pair::drain(flow& f, side& to) {
+  while (f.held != 0) {
+    if (!to.writable) return outcome::wait;
+    const bool spliced = static_cast<bool>(f.pipe);
+    const ssize_t sent =
+        spliced ? splice(f.pipe.read, nullptr, to.fd, nullptr, f.held, SPLICE_F_MOVE | SPLICE_F_NONBLOCK)
+                : send(to.fd, f.block.bytes().data() + f.at, f.held, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent <= 0) {
+      if (!would_block(sent)) return lose_target(f);
+      to.writable = false;
+      return outcome::wait;
+    }
+    const auto bytes = static_cast<std::size_t>(sent);
+    f.held -= bytes;
+    f.at += bytes;
+    active_ms_ = core_.home.now_ms();
+    const tier how = spliced ? tier::spliced : tier::copied;
+    core_.out.add(how, bytes);
+    core_.home.count_sent(how, bytes);
+  }
+  drop_carrier(f, true);
+  return outcome::more;
+}
+
+// A pipe or a block for the next piece. False when there is neither: then it is tried again in a while.
+bool relay_pair::take_carrier(flow& f) {
+  const relay_mode mode = core_.options.mode;
+  if (mode == relay_mode::splice || (mode == relay_mode::automatic && f.splicing)) {
+    f.pipe = core_.pipes.rent();
+    core_.pipes_open.set(core_.pipes.open());
+    if (f.pipe) return true;
+    core_.pipe_refused.add(1);
+    if (!std::exchange(core_.told_refusal, true))
+      log(log_level::warning, "relay: no pipe was to be had (" + errno_text(core_.pipes.refusal()) +
+                                  "); blocks stand in, and their bytes are copied");
+  }
+  f.block = lease::of(block_bytes);
+  if (f.block) return true;
+  starved_ = true;
+  core_.home.timers().start(*this, starved_retry_ms);
+  return false;
+}
+
+void relay_pair::drop_carrier(flow& f, bool emptied) {
+  if (f.pipe) core_.pipes.give(std::exchange(f.pipe, {}), emptied);
+  f.block.reset();
+  core_.pipes_open.set(core_.pipes.open());
+}
+
+// What is inside can no longer be delivered. The other direction goes on until it meets the end: the lost end may have
+// said something before.
+relay_pair::outcome relay_pair::lose_target(flow& f) {
+  drop_carrier(f, f.held == 0);
+  f.held = 0;
+  f.done = true;
+  broken_ = true;
+  return outcome::target_lost;
+}
+
+void relay_pair::expire() {
+  if (connecting_) {
+    core_.connect_failed.add(1);
+    return abort();
+  }
+  if (std::exchange(starved_, false)) {
+    if (core_.options.idle_ms != 0) core_.home.timers().start(*this, core_.options.idle_ms);
+    return pump();
+  }
+  const std::uint32_t quiet_ms = core_.home.now_ms() - active_ms_;
+  if (quiet_ms >= core_.options.idle_ms) {
+    core_.idle_ended.add(1);
+    return abort();
+  }
+  core_.home.timers().start(*this, core_.options.idle_ms - quiet_ms);
+}
+
+void relay_pair::abort() {
+  broken_ = true;
+  finish();
+}
+
+void relay_pair::finish() {
+  if (broken_) core_.resets.add(1);
+  for (side* s : {&client_, &server_}) {
+    s->unwatch();
+    const linger reset{1, 0};
+    if (broken_) setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
+    ::close(s->fd);
+  }
+  delete this;
+}
+
+}  // namespace catenet

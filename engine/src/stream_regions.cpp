@@ -1,0 +1,128 @@
+// How a stream sends what need not be copied: file regions and page bodies, inline, by sendfile.
+//
+//   queue = [head, in memory][region][region]…     head: one send that says more follows; then sendfile
+//                                                  until the socket is full; then a poll waits for room
+#include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
+#include <catenet/engine/stream.hpp>
+
+#include "core_state.hpp"
+#include "page_cache.hpp"
+#include "page_region.hpp"
+
+#include <algorithm>
+#include <cerrno>
+
+namespace catenet {
+
+namespace {
+
+// About so many bytes are sent in one go before other streams have their turn.
+constexpr std::size_t region_bytes_per_turn = 1_MiB;
+// A cold file is read so far ahead at a time.
+constexpr std::size_t warm_bytes = 512_KiB;
+
+page_region region_of(const segment& s) {
+  return s.kind == segment_kind::file ? page_region{s.file->fd, s.offset} : pages_of(s);
+}
+
+}  // namespace
+
+bool goes_by_reference(const segment& s, std::uint64_t bytes_min) {
+  if (s.kind == segment_kind::file) return true;
+  return s.length >= bytes_min && pages_of(s).fd >= 0;
+}
+
+// Sends the memory at the front, if any, and the regions behind it, as far as the socket takes them.
+void stream::send_regions(std::uint64_t memory) {
+  core_state& c = *home().state_;
+  chain& queue = traffic_->queue;
+  std::int64_t result = 0;
+  std::uint64_t asked = memory;
+  if (memory != 0) {
+    result = c.io->send_now(fd_, queue, memory, true);
+    if (result > 0) took(tier::copied, static_cast<std::uint64_t>(result));
+  }
+  std::size_t left = region_bytes_per_turn;
+  while (result == static_cast<std::int64_t>(asked) && left != 0 && !queue.empty()) {
+    const segment& s = *queue.head();
+    if (!goes_by_reference(s, home().owner().options().page_reference_bytes_min)) break;
+    const page_region from = region_of(s);
+    // Not cut so that a tail too short for a call of its own is left.
+    asked = s.length < 2 * left ? s.length : left;
+    if (s.kind == segment_kind::file && must_warm(from.fd, from.offset, asked)) return;
+    result = c.io->send_file(fd_, from.fd, from.offset, asked);
+    if (result == 0) return truncated();
+    if (result < 0) break;
+    took(tier::page_reference, static_cast<std::uint64_t>(result));
+    left -= std::min(left, static_cast<std::size_t>(result));
+  }
+  c.sends.add(1);
+  // Also for a file that cannot be read: a clean end would make what was sent look whole.
+  if (result < 0 && result != -EAGAIN && result != -EINTR) return abort();
+  if (result == static_cast<std::int64_t>(asked) || result == -EINTR) return sent();
+  active_ms_ = traffic_->progress_ms = home().now_ms();
+  wait_for_room();
+}
+
+void stream::wait_for_room() {
+  flags_ |= flag_sending;
+  look_within(home().owner().options().send_stall_ms);
+  home().state_->io->poll_writable(fd_,
+                                   token{operation::writable, stream_table::slot_of(this), generation_});
+}
+
+void stream::took(tier how, std::uint64_t bytes) {
+  core_state& c = *home().state_;
+  c.bytes_out.add(bytes);
+  c.tiers.add(how, bytes);
+  traffic_->queue.consume(bytes);
+}
+
+// The file is shorter than was promised to the peer: only ending the connection tells it so.
+void stream::truncated() {
+  log(log_level::warning, "a file shrank while it was sent; the connection is ended");
+  abort();
+}
+
+// Whether part of a file has to be read first; then that is under way, and its end comes to on_warm().
+bool stream::must_warm(int file, std::uint64_t offset, std::uint64_t length) {
+  stream_traffic& t = *traffic_;
+  if (t.warm_file == file && t.warm_from <= offset && offset < t.warm_to) return false;
+  if (in_page_cache(file, offset, length)) return false;
+  core_state& c = *home().state_;
+  t.warm_file = file;
+  t.warm_from = offset;
+  t.warm_to = offset + std::min<std::uint64_t>(length, warm_bytes);
+  c.cold_reads.add(1);
+  if (!c.io->read_ahead(token{operation::warm, stream_table::slot_of(this), generation_}, file, offset,
+                        static_cast<std::size_t>(t.warm_to - offset)))
+    return false;
+  flags_ |= flag_sending;
+  t.progress_ms = home().now_ms();
+  return true;
+}
+
+void stream::on_warm(std::int32_t result) {
+  clear(flag_sending);
+  if ((flags_ & flag_dead) != 0) return try_finish();
+  if (result == 0) return truncated();
+  if (result < 0) {
+    log(log_level::warning, "a file could not be read: " + errno_text(-result) + "; the connection is ended");
+    return abort();
+  }
+  // Only what was read is known to be there.
+  traffic_->warm_to = traffic_->warm_from + static_cast<std::uint64_t>(result);
+  mark_dirty();
+}
+
+std::string_view text(tier t) {
+  switch (t) {
+    case tier::copied: return "copied";
+    case tier::page_reference: return "page reference";
+    case tier::spliced: return "spliced";
+  }
+  return "unknown";
+}
+
+}  // namespace catenet

@@ -1,0 +1,191 @@
+// Whose turn it is: a weighted round robin in bytes over the inputs that have a whole frame.
+#include <catenet/merge/merger.hpp>
+
+#include "sink.hpp"
+#include "source.hpp"
+
+#include <fcntl.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <deque>
+#include <memory>
+
+namespace catenet::merge {
+
+namespace {
+
+constexpr std::uint64_t bytes_per_turn = 1_MiB;  // before the loop looks at others again
+
+}  // namespace
+
+struct merger::state final : source_owner, sink::owner, watch {
+  state(core& on, const options& o) : home(on), out(on, *this) { how = o; }
+  ~state() override {
+    if (spy_read >= 0) ::close(spy_read);
+    if (spy_write >= 0) ::close(spy_write);
+    unwatch();
+    if (turn_fd >= 0) ::close(turn_fd);
+  }
+
+  void on_ready(source& s) override {
+    enqueue(s);
+    run();
+  }
+  void on_evicted(source&) override {
+    ++evicted;
+    run();
+  }
+  void on_room() override { run(); }
+  void ready(bool, bool, bool) override { run(); }  // asked for by again()
+
+  std::uint32_t charged_ms() const override {
+    const std::uint32_t now_ms = home.now_ms();
+    return now_ms - full_ms - (full ? now_ms - full_since_ms : 0);
+  }
+
+  void enqueue(source& s) {
+    if (std::exchange(s.queued, true)) return;
+    turns.push_back(&s);
+  }
+
+  void run();
+  bool serve(source& s);
+  bool put();
+  void set_full(bool now_full);
+  void finish_if_over();
+
+  core& home;
+  sink out;
+  std::vector<std::unique_ptr<source>> sources;
+  std::deque<source*> turns;  // those that may have a frame
+  callback<void(const error&)> done;
+  bool started = false;
+  bool running = false;  // run() is on the stack: what it causes goes on there
+  bool full = false;
+  std::uint32_t full_since_ms = 0;
+  std::uint32_t full_ms = 0;  // together, without the present one
+  std::uint64_t times_full = 0;
+  std::size_t evicted = 0;
+  int turn_fd = -1;  // never signalled: gives this a watch, by which it gets further turns of the loop
+};
+
+// Puts out what is under way, then the next input's turn, until the output is full, nothing is left, or others are to
+// have the loop.
+void merger::state::run() {
+  if (!started || running) return;
+  running = true;
+  const std::uint64_t before = out.bytes();
+  bool going = put();
+  while (going && !turns.empty()) {
+    if (out.bytes() - before >= bytes_per_turn) {
+      home.watches().again(*this);
+      break;
+    }
+    going = serve(*turns.front());
+  }
+  running = false;
+  finish_if_over();
+}
+
+// One input's turn: as many frames as its credit allows. False when the output is full or has failed.
+bool merger::state::serve(source& s) {
+  turns.pop_front();
+  s.queued = false;
+  const std::uint64_t front = s.front_bytes();
+  if (front == 0) {
+    s.deficit = 0;  // who has nothing to send saves nothing up
+    return true;
+  }
+  enqueue(s);
+  s.deficit += how.quantum_bytes * s.weight;
+  while (s.deficit != 0) {
+    item frames = s.next(s.deficit, false);
+    if (frames.bytes() == 0) break;
+    s.deficit -= frames.bytes();
+    s.frames += frames.frames;
+    s.bytes += frames.bytes();
+    out.take(std::move(frames), s);
+    if (!put()) return false;
+  }
+  return true;
+}
+
+bool merger::state::put() {
+  if (out.idle()) return true;
+  const sink::result r = out.put();
+  set_full(r == sink::result::full);
+  return r == sink::result::done;
+}
+
+void merger::state::set_full(bool now_full) {
+  if (full == now_full) return;
+  full = now_full;
+  if (full) {
+    ++times_full;
+    full_since_ms = home.now_ms();
+  } else {
+    full_ms += home.now_ms() - full_since_ms;
+  }
+}
+
+void merger::state::finish_if_over() {
+  bool over = static_cast<bool>(out.failure());
+  if (!over && out.idle() && turns.empty()) {
+    over = true;
+    for (const auto& s : sources) over = over && s->over();
+  }
+  if (!over) return;
+  started = false;
+  unwatch();
+  const callback<void(const error&)> tell = std::move(done);
+  const error how_it_ended = out.failure();
+  tell(how_it_ended);  // may end this
+}
+
+merger::merger(core& on, options how) : state_(std::make_unique<state>(on, how)) {}
+merger::~merger() = default;
+
+error merger::output(int fd) { return state_->out.open(fd); }
+
+error merger::input(int fd, std::string name, std::uint32_t weight) {
+  state& s = *state_;
+  if (s.spy_read < 0) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) {
+      const int code = errno;
+      ::close(fd);
+      return {"pipe2", name, code, "raise the limit of open descriptors (ulimit -n)"};
+    }
+    s.spy_read = ends[0];
+    s.spy_write = ends[1];
+    s.turn_fd = eventfd(0, EFD_CLOEXEC);
+    if (error e = s.home.watches().add(s.turn_fd, s)) return e;
+  }
+  auto made = std::make_unique<source>(s.home, s, fd, std::move(name), weight);
+  if (error e = made->start()) return e;
+  s.sources.push_back(std::move(made));
+  s.enqueue(*s.sources.back());
+  if (s.started) s.home.watches().again(s);
+  return {};
+}
+
+void merger::start(callback<void(const error&)> done) {
+  state_->done = std::move(done);
+  state_->started = true;
+  state_->run();
+}
+
+statistics merger::statistics() const {
+  merge::statistics all;
+  for (const auto& s : state_->sources)
+    all.inputs.push_back({s->name, s->frames, s->bytes, s->over() && s->reason().empty(), s->reason()});
+  all.out = state_->out.out.totals();
+  all.output_full = state_->times_full;
+  return all;
+}
+
+std::size_t merger::evicted() const { return state_->evicted; }
+
+}  // namespace catenet::merge

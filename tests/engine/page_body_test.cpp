@@ -1,0 +1,264 @@
+// Page bodies and file regions through streams: the bytes, who counts them, late readers, files that shrink.
+#include "support/client.hpp"
+#include "support/engine_host.hpp"
+
+#include <catenet/engine/page_body.hpp>
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace {
+
+using namespace catenet;
+using namespace catenet::test;
+
+constexpr std::size_t body_bytes = 3_MiB + 123;
+
+std::uint64_t by(const engine_host& host, tier t) {
+  return host.statistics().tiers[static_cast<std::size_t>(t)].bytes;
+}
+
+// Sends "head" and then what `make` makes to whoever sends a byte.
+handlers answering(std::function<chain()> make) {
+  return {.received = [make](stream& s, chain&&) {
+    chain answer = chain::copy_of("head");
+    answer.append(make());
+    s.send(std::move(answer));
+  }};
+}
+
+TEST(page_body, is_memory_and_gives_itself_back) {
+  const page_body_statistics before = page_bodies();
+  {
+    const std::string bytes = pattern(0, 10000);
+    const page_body body = page_body::copy_of(as_bytes(bytes));
+    ASSERT_EQ(body.bytes(), bytes.size());
+    EXPECT_EQ(as_text(body.memory()), bytes);
+    EXPECT_EQ(page_bodies().bodies, before.bodies + 1);
+    EXPECT_EQ(page_bodies().bytes, before.bytes + 12288);
+  }
+  EXPECT_EQ(page_bodies().bodies, before.bodies);
+  EXPECT_EQ(page_bodies().bytes, before.bytes);
+  EXPECT_LE(page_bodies().extents, before.extents + 1);
+  EXPECT_FALSE(page_body::copy_of(std::span<const std::byte>{}));
+  EXPECT_TRUE(page_body{}.memory().empty());
+}
+
+TEST(page_body, views_are_cut_to_what_there_is_and_outlive_the_body) {
+  depot d;
+  pool p(d);
+  const std::string bytes = pattern(0, 100000);
+  chain middle;
+  {
+    const page_body body = page_body::copy_of(chain::copy_of(bytes));
+    EXPECT_EQ(body.view().to_string(), bytes);
+    EXPECT_TRUE(body.view(100000).empty());
+    EXPECT_TRUE(body.view(0, 0).empty());
+    EXPECT_EQ(body.view(99990, 100).to_string(), bytes.substr(99990));
+    middle = body.view(4000, 50000);
+  }
+  EXPECT_EQ(page_bodies().bodies, 1u);
+  EXPECT_EQ(middle.to_string(), bytes.substr(4000, 50000));
+  EXPECT_EQ(middle.validate(), nullptr);
+  middle.clear();
+  EXPECT_EQ(page_bodies().bodies, 0u);
+}
+
+// Ranges of many sizes are taken and given back in any order; nobody's bytes end up with another.
+TEST(page_body, ranges_never_overlap) {
+  std::vector<std::pair<page_body, std::uint64_t>> all;
+  std::uint64_t seed = 1;
+  for (int step = 0; step != 600; ++step) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    if (all.size() < 40 || (seed >> 60 & 1) != 0) {
+      all.emplace_back(page_body::copy_of(as_bytes(pattern(seed % 1000, seed >> 33 & 0x1ffff))), seed % 1000);
+    } else {
+      std::swap(all[(seed >> 33) % all.size()], all.back());
+      all.pop_back();
+    }
+    const auto& [body, from] = all[(seed >> 20) % all.size()];
+    ASSERT_EQ(off_pattern(from, as_text(body.memory())), std::string::npos);
+  }
+  all.clear();
+  EXPECT_EQ(page_bodies().bytes, 0u);
+}
+
+TEST(page_body, goes_out_by_reference_and_is_counted_so) {
+  const page_body body = page_body::copy_of(as_bytes(pattern(0, body_bytes)));
+  engine_host host(answering([&] { return body.view(); }));
+  host.start();
+  client c(host.at());
+  for (int round = 0; round != 3; ++round) {
+    ASSERT_TRUE(c.send("?"));
+    ASSERT_EQ(c.receive(4), "head");
+    const std::string got = c.receive(body_bytes);
+    ASSERT_EQ(got.size(), body_bytes);
+    ASSERT_EQ(off_pattern(0, got), std::string::npos);
+  }
+  c.finish();
+  EXPECT_EQ(c.receive_all(), "");
+  host.stop();
+  // The head is copied, and so is what is left of a body when a full socket cut it close to its end.
+  EXPECT_GT(by(host, tier::page_reference), 3 * body_bytes - 3 * 16_KiB);
+  EXPECT_EQ(by(host, tier::copied) + by(host, tier::page_reference), 3 * (body_bytes + 4));
+  EXPECT_EQ(host.statistics().bytes_out, 3 * (body_bytes + 4));
+}
+
+TEST(page_body, below_the_threshold_it_is_copied) {
+  const page_body body = page_body::copy_of(as_bytes(pattern(0, 5000)));
+  engine_host host(answering([&] { return body.view(); }));
+  host.start();
+  client c(host.at());
+  ASSERT_TRUE(c.send("?"));
+  EXPECT_EQ(off_pattern(0, c.receive(5004).substr(4)), std::string::npos);
+  host.stop();
+  EXPECT_EQ(by(host, tier::page_reference), 0u);
+  EXPECT_EQ(by(host, tier::copied), 5004u);
+}
+
+// A view that was shared on a core it does not come from is still known to be pages.
+TEST(page_body, crosses_cores) {
+  const page_body body = page_body::copy_of(as_bytes(pattern(0, body_bytes)));
+  engine_options o;
+  o.cores = 2;
+  std::promise<handle> opened;
+  engine_host host({.opened = [&](stream& s) { opened.set_value(s.id()); }}, o);
+  host.start();
+  client c(host.at());
+  const handle to = opened.get_future().get();
+  const unsigned other = to.core == 0 ? 1 : 0;
+  host.on_core([&] {
+    auto letter = std::make_shared<chain>(body.view());
+    host.net().at(to.core).post([&host, to, letter] {
+      std::optional<chain> second = letter->share();
+      stream* s = host.net().at(to.core).find(to);
+      s->send(std::move(*letter));
+      s->send(std::move(*second));
+    });
+  }, other);
+  const std::string got = c.receive(2 * body_bytes);
+  ASSERT_EQ(got.size(), 2 * body_bytes);
+  EXPECT_EQ(off_pattern(0, std::string_view(got).substr(0, body_bytes)), std::string::npos);
+  EXPECT_EQ(off_pattern(0, std::string_view(got).substr(body_bytes)), std::string::npos);
+  c.close();
+  host.stop();
+  EXPECT_GT(by(host, tier::page_reference), 2 * body_bytes - 2 * 16_KiB);
+}
+
+// The peer reads only after the body has ended and its pages were taken by others, who filled them anew.
+TEST(page_body, a_late_reader_gets_the_old_bytes) {
+  constexpr std::size_t bytes = 1_MiB;
+  auto body = std::make_shared<page_body>(page_body::copy_of(as_bytes(pattern(0, bytes))));
+  engine_host host(answering([&] { return body->view(); }));
+  host.start();
+  client c(host.at());
+  ASSERT_TRUE(c.send("?"));
+  ASSERT_TRUE(eventually([&] { return host.statistics().bytes_out == bytes + 4; }))
+      << "the socket did not take all of it";
+  const void* place = body->memory().data();
+  body.reset();
+  ASSERT_TRUE(eventually([] { return page_bodies().bodies == 0; }));
+  std::vector<page_body> others;
+  for (int i = 0; i != 4; ++i) others.push_back(page_body::copy_of(as_bytes(std::string(bytes, 'x'))));
+  EXPECT_EQ(others.front().memory().data(), place) << "the range was not taken again, so this shows nothing";
+  EXPECT_EQ(off_pattern(0, c.receive(bytes + 4).substr(4)), std::string::npos);
+  host.stop();
+}
+
+TEST(page_body, a_reader_that_stalls_and_one_that_resets) {
+  const page_body body = page_body::copy_of(as_bytes(pattern(0, 16_MiB)));
+  engine_host host(answering([&] { return body.view(); }));
+  host.start();
+  client slow(host.at(), 16384);
+  client gone(host.at(), 16384);
+  ASSERT_TRUE(slow.send("?"));
+  ASSERT_TRUE(gone.send("?"));
+  sleep_ms(100);
+  EXPECT_EQ(gone.receive(100000).size(), 100000u);
+  gone.reset();
+  const std::string got = slow.receive(16_MiB + 4);
+  ASSERT_EQ(got.size(), 16_MiB + 4);
+  EXPECT_EQ(off_pattern(0, std::string_view(got).substr(4)), std::string::npos);
+  EXPECT_TRUE(eventually([&] { return host.statistics().connections == 1; }));
+  host.stop();
+}
+
+class file_region : public testing::Test {
+ protected:
+  void SetUp() override {
+    name_ = folder_.path("f");
+    fd_ = open(name_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    const std::string bytes = pattern(0, body_bytes);
+    ASSERT_EQ(write(fd_, bytes.data(), bytes.size()), static_cast<ssize_t>(bytes.size()));
+  }
+  void TearDown() override { close(fd_); }
+
+  chain region(std::uint64_t offset, std::uint64_t length) const {
+    chain made;
+    EXPECT_TRUE(made.append_file(fd_, offset, length, false));
+    return made;
+  }
+
+  temp_folder folder_;
+  std::string name_;
+  int fd_ = -1;
+};
+
+TEST_F(file_region, a_message_of_head_and_region) {
+  engine_host host(answering([&] { return region(1000, body_bytes - 1000); }));
+  host.start();
+  client c(host.at());
+  ASSERT_TRUE(c.send("?"));
+  EXPECT_EQ(off_pattern(1000, c.receive(body_bytes - 996).substr(4)), std::string::npos);
+  host.stop();
+  EXPECT_EQ(by(host, tier::page_reference), body_bytes - 1000);
+}
+
+// Dropped from the page cache first: it is read ahead, and every byte still comes.
+TEST_F(file_region, a_cold_file_is_read_ahead) {
+  ASSERT_EQ(fsync(fd_), 0);
+  ASSERT_EQ(posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED), 0);
+  engine_host host(answering([&] { return region(0, body_bytes); }));
+  host.start();
+  client c(host.at());
+  ASSERT_TRUE(c.send("?"));
+  const std::string got = c.receive(body_bytes + 4);
+  ASSERT_EQ(got.size(), body_bytes + 4);
+  EXPECT_EQ(off_pattern(0, std::string_view(got).substr(4)), std::string::npos);
+  host.stop();
+  if (host.statistics().cold_reads == 0) GTEST_SKIP() << "this file system keeps what it was told to drop";
+}
+
+TEST_F(file_region, a_file_that_shrinks_ends_the_connection) {
+  engine_host host(answering([&] { return region(0, body_bytes); }));
+  host.start();
+  client c(host.at(), 16384);
+  ASSERT_EQ(ftruncate(fd_, 1_MiB), 0);
+  ASSERT_TRUE(c.send("?"));
+  const std::string got = c.receive_all();
+  EXPECT_LE(got.size(), 1_MiB + 4);
+  EXPECT_NE(c.error(), 0) << "the end looked like a proper one";
+  EXPECT_EQ(off_pattern(0, std::string_view(got).substr(std::min<std::size_t>(4, got.size()))), std::string::npos);
+  EXPECT_TRUE(eventually([&] { return host.statistics().connections == 0; }));
+  host.stop();
+}
+
+TEST_F(file_region, truncated_while_it_is_sent) {
+  engine_host host(answering([&] { return region(0, body_bytes); }));
+  host.start();
+  client c(host.at(), 16384);
+  ASSERT_TRUE(c.send("?"));
+  ASSERT_EQ(c.receive(4), "head");
+  ASSERT_EQ(ftruncate(fd_, 100), 0);
+  const std::string got = c.receive_all();
+  if (got.size() < body_bytes) {
+    EXPECT_NE(c.error(), 0);
+  }
+  EXPECT_TRUE(eventually([&] { return host.statistics().connections == 0 || got.size() == body_bytes; }));
+  host.stop();
+}
+
+}  // namespace
