@@ -86,6 +86,10 @@ void stream::release_traffic() {
 // Nothing is unsent and nothing held back: all there is to wait for is the peer.
 bool stream::at_rest() const { return traffic_ == nullptr || (unsent() == 0 && traffic_->held.empty()); }
 
+bool stream::needs_no_traffic() const {
+  return traffic_ != nullptr && at_rest() && traffic_->expecting == 0 && (flags_ & flag_lingering) == 0;
+}
+
 void stream::mark_dirty() {
   if ((flags_ & (flag_dirty | flag_dead)) != 0) return;
   flags_ |= flag_dirty;
@@ -131,7 +135,7 @@ void stream::flush() {
     else if ((flags_ & (flag_closing | flag_lingering)) == flag_closing)
       return begin_linger();
   }
-  if (traffic_ != nullptr && at_rest() && traffic_->expecting == 0) release_traffic();
+  if (needs_no_traffic()) release_traffic();
   arm();
 }
 
@@ -399,13 +403,16 @@ void stream::expire() {
   if ((flags_ & flag_deadline) != 0 && passed(k.now_ms(), deadline_ms_)) {
     clear_deadline();
     if (connecting()) return refuse(ETIMEDOUT);
-    if ((flags_ & flag_lingering) != 0) return wind_down();
+    if ((flags_ & flag_lingering) != 0) {
+      if (!still_taken()) return wind_down();
+      return start_deadline(k.owner().options().linger_ms);
+    }
     if ((flags_ & flag_closing) != 0) return abort();  // it was finishing, and the peer takes nothing
     protocol_->expired(*this);
     if ((flags_ & flag_dead) != 0) return;
   }
   if ((flags_ & flag_sending) != 0 && stalled()) return abort();
-  if (traffic_ != nullptr && at_rest() && traffic_->expecting == 0) release_traffic();
+  if (needs_no_traffic()) release_traffic();
   const bool waits = (flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving;
   if (waits && k.now_ms() - active_ms_ >= patience_ms()) {
     if (at_rest() || (flags_ & flag_large) != 0)
@@ -436,11 +443,25 @@ void stream::close() {
   mark_dirty();
 }
 
+// What the kernel took may be long on its way to a slow peer, and to close before it is there could destroy
+// it. So lingering goes on while the peer takes something, up to the time that a send may stall.
+bool stream::still_taken() {
+  stream_traffic& t = *traffic_;
+  const std::uint64_t mark = home().state_->io->progress_mark(fd_);
+  if (mark == t.progress_mark) return false;
+  t.progress_mark = mark;
+  return home().now_ms() - t.progress_ms < home().owner().options().send_stall_ms;
+}
+
 void stream::begin_linger() {
   flags_ |= flag_lingering;
   home().state_->io->shut_down(fd_, false);
-  release_traffic();
   if ((flags_ & flag_ended) != 0) return wind_down();
+  stream_traffic& t = traffic();
+  t.held.clear();
+  t.expecting = 0;
+  t.progress_mark = home().state_->io->progress_mark(fd_);
+  t.progress_ms = home().now_ms();
   start_deadline(home().owner().options().linger_ms);
   arm();
 }

@@ -72,24 +72,33 @@ TEST(closing, a_half_closed_stream_may_stay_and_send_later) {
   host.stop();
 }
 
-TEST(closing, a_peer_that_keeps_sending_still_gets_the_whole_answer) {
+TEST(closing, a_slow_peer_that_keeps_sending_still_gets_the_whole_answer) {
   // Without lingering the kernel would answer its bytes with a reset, which destroys what it has not read
-  // yet.
+  // yet; and it takes much longer to read than linger_ms.
   constexpr std::size_t bytes = 1_MiB;
-  engine_host host({.received = [](stream& s, chain&&) {
-    s.send(chain::copy_of(pattern(0, bytes)));
-    s.close();
-  }});
+  engine_options o;
+  o.linger_ms = 200;
+  engine_host host({.received =
+                        [](stream& s, chain&&) {
+                          s.send(chain::copy_of(pattern(0, bytes)));
+                          s.close();
+                        }},
+                   o);
   host.start();
   client c(host.at(), 16384);
   std::atomic<bool> over{false};
   std::thread writer([&] {
     const std::string part(1000, 'x');
     while (!over && ::send(c.fd(), part.data(), part.size(), MSG_NOSIGNAL) > 0)
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
   });
-  sleep_ms(100);
-  const std::string got = c.receive(bytes);
+  std::string got;
+  while (got.size() != bytes) {
+    const std::string part = c.receive(std::min<std::size_t>(bytes - got.size(), 16384));
+    if (part.empty()) break;
+    got += part;
+    sleep_ms(15);
+  }
   EXPECT_EQ(got.size(), bytes);
   EXPECT_EQ(off_pattern(0, got), std::string::npos);
   over = true;

@@ -179,6 +179,7 @@ TEST_P(stopping, a_letter_of_the_last_turn_arrives) {
                       .closed =
                           [&](stream& s) {
                             if (s.id().core != 0 || s.home().statistics().connections != 1) return;
+                            const std::lock_guard lock(mutex);
                             for (const handle h : all)
                               if (h.core == 1)
                                 net->at(1).post([net, h] {

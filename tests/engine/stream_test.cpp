@@ -425,6 +425,68 @@ TEST(stream, order_holds_however_pauses_and_resumes_fall_between_completions) {
   host.stop();
 }
 
+// Floods that never let the receive come to rest: a cancel that finds it at work must not be the last one.
+TEST(stream, a_pause_takes_hold_in_the_middle_of_a_flood) {
+  const temp_folder folder;
+  struct of_stream {
+    std::uint64_t until = 0;
+    std::uint64_t got = 0;
+  };
+  std::vector<stream*> live;
+  std::mt19937 random(9);
+  std::atomic<int> held{0};
+  engine_host host({.opened =
+                        [&](stream& s) {
+                          s.set_session(new of_stream{random() % 3'000'000, 0});
+                          live.push_back(&s);
+                        },
+                    .received =
+                        [&](stream& s, chain&& bytes) {
+                          auto& mine = *static_cast<of_stream*>(s.session());
+                          mine.got += bytes.bytes();
+                          if (mine.got < mine.until) return;
+                          s.pause();
+                          ++held;
+                        },
+                    .closed =
+                        [&](stream& s) {
+                          delete static_cast<of_stream*>(s.session());
+                          std::erase(live, &s);
+                        }},
+                   {}, "unix:" + folder.path("s"));
+  host.start();
+  constexpr int clients = 4;
+  std::vector<client> all;
+  std::vector<std::thread> floods;
+  for (int i = 0; i != clients; ++i) all.emplace_back(host.at());
+  for (client& c : all)
+    floods.emplace_back([&c] {
+      const std::string part = pattern(0, 128_KiB);
+      while (::send(c.fd(), part.data(), part.size(), MSG_NOSIGNAL) > 0) {
+      }
+    });
+  for (int round = 0; round != 15; ++round) {
+    ASSERT_TRUE(eventually([&] { return held == clients; })) << held;
+    sleep_ms(20);
+    const std::uint64_t before = host.statistics().bytes_in;
+    sleep_ms(50);
+    ASSERT_EQ(host.statistics().bytes_in, before) << "round " << round;
+    host.on_core([&] {
+      held = 0;
+      for (stream* s : live) {
+        auto& mine = *static_cast<of_stream*>(s->session());
+        mine.until = mine.got + random() % 3'000'000;
+        s->resume();
+      }
+    });
+  }
+  host.on_core([&] {
+    for (stream* s : live) s->abort();
+  });
+  for (std::thread& t : floods) t.join();
+  host.stop();
+}
+
 TEST(stream, paused_for_good_bounds_what_is_held) {
   handle h;
   std::atomic<bool> opened{false};

@@ -26,7 +26,7 @@ struct engine_options {
   depot_options slab;
 
   std::uint32_t park_after_ms = 1000;      ///< a stream quiet for so long is parked on a poll
-  std::uint32_t linger_ms = 2000;          ///< after our FIN, how long the peer may take to end
+  std::uint32_t linger_ms = 2000;          ///< after our FIN, how long the peer may take nothing and not end
   std::uint32_t drain_ms = 5000;           ///< after stop(), how long streams may take to finish
   std::uint32_t send_stall_ms = 30000;     ///< a peer that acknowledges nothing for so long is reset
   std::uint64_t high_watermark = 256_KiB;  ///< unsent bytes above which send() says `queued`

@@ -131,6 +131,8 @@ class stream final : timer {
   stream_traffic& traffic();
   void release_traffic();
   [[nodiscard]] bool at_rest() const;
+  [[nodiscard]] bool needs_no_traffic() const;
+  [[nodiscard]] bool still_taken();
   void mark_dirty();
   void clear(std::uint32_t flags) { flags_ &= ~flags; }
 
@@ -147,12 +149,12 @@ class stream final : timer {
     flag_untold = 1 << 9,      // closed() is still to be called
     flag_dirty = 1 << 10,      // on the core's list for the end of the turn
     flag_deadline = 1 << 11,
-    flag_above = 1 << 12,      // above the high watermark: writable() is owed
-    flag_closed_fd = 1 << 13,  // the descriptor's close is with the kernel
-    flag_end_held = 1 << 14,   // FIN came while paused: told after what is held
-    flag_starved = 1 << 15,    // waits for receive blocks
-    flag_large = 1 << 16,      // the receive under way is into a large block
-    flag_connecting = 1 << 24,   // the connect is with the kernel
+    flag_above = 1 << 12,       // above the high watermark: writable() is owed
+    flag_closed_fd = 1 << 13,   // the descriptor's close is with the kernel
+    flag_end_held = 1 << 14,    // FIN came while paused: told after what is held
+    flag_starved = 1 << 15,     // waits for receive blocks
+    flag_large = 1 << 16,       // the receive under way is into a large block
+    flag_connecting = 1 << 24,  // the connect is with the kernel
   };
 
   std::uint32_t generation_ = 0;  // in the tail padding of timer
