@@ -1,14 +1,14 @@
 // The plain workhorse for load and tools: a few routes that between them use all of the engine. GET /stats
 // tells what it holds.
+#include <catenet/engine/page_body.hpp>
 #include <catenet/http/server.hpp>
 #include <catenet/ws/server.hpp>
 
 #include "support/server_program.hpp"
 
 #include <charconv>
-#include <cstring>
 #include <optional>
-#include <vector>
+#include <string>
 
 using namespace catenet;
 
@@ -21,38 +21,27 @@ std::optional<std::uint64_t> number_in(std::string_view text, std::uint64_t most
   return value;
 }
 
-/// Answers of n times 'x', from one block for each core that is filled once; every answer refers to it.
+/// Answers of n times 'x', from pages that are filled once; every answer refers to them.
 class filler {
  public:
   static constexpr std::uint64_t bytes_max = 1 << 30;
 
-  explicit filler(unsigned cores) : filled_(cores) {}
+  filler() : filled_(page_body::copy_of(as_bytes(std::string(1_MiB, 'x')))) {}
 
-  void operator()(http::request& rq, http::response& rs) {
+  void operator()(http::request& rq, http::response& rs) const {
     const auto bytes = number_in(rq.param("n"), bytes_max);
     if (!bytes) return rs.status(400).text("a number of bytes, at most 1073741824\n");
-    chain& filled = filled_[rq.core().index()];
-    if (filled.empty()) filled = fill();
     chain body;
-    for (std::uint64_t left = *bytes; left != 0;) {
-      auto part = filled.share(0, left);
-      if (!part || part->empty()) return rs.status(503).text("no memory\n");
-      left -= part->bytes();
-      body.append(std::move(*part));
+    while (body.bytes() != *bytes) {
+      chain part = filled_.view(0, *bytes - body.bytes());
+      if (part.empty()) return rs.status(503).text("no memory\n");
+      body.append(std::move(part));
     }
     rs.body(std::move(body));
   }
 
  private:
-  static chain fill() {
-    lease block = lease::of(1_MiB);
-    if (!block) return {};
-    std::memset(block.bytes().data(), 'x', block.bytes().size());
-    const std::size_t bytes = block.bytes().size();
-    return chain{std::move(block), 0, bytes};
-  }
-
-  std::vector<chain> filled_;
+  page_body filled_;
 };
 
 task<> echo(http::request& rq, http::response& rs) {
@@ -94,7 +83,7 @@ void add_websockets(http::server& web) {
 void add_routes(http::server& web) {
   constexpr http::route_options any_body{.max_body = ~std::uint64_t{0} >> 1};
   web.get("/", [](http::request&, http::response& rs) { rs.type("text/plain").text("Hello, World!"); });
-  web.get("/bytes/{n}", filler{web.net().cores()});
+  web.get("/bytes/{n}", filler{});
   web.get("/hello/{name}",
           [](http::request& rq, http::response& rs) { rs.text("hello ", rq.param("name")); });
   web.post("/echo", echo, any_body);

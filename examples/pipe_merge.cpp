@@ -1,5 +1,5 @@
-// Merges streams of frames ([0xAB43C146][size, 4 bytes][payload]) from pipes, FIFOs, UNIX sockets, files or "-" (standard
-// input) to standard output:
+// Merges streams of frames ([0xAB43C146][size, 4 bytes][payload]) from pipes, FIFOs, UNIX sockets, files or
+// "-" (standard input) to standard output:
 //
 //   pipe_merge [--weights 1,2] a.fifo b.fifo >merged
 //
@@ -8,7 +8,6 @@
 #include <catenet/merge/merger.hpp>
 
 #include <CLI/CLI.hpp>
-
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -44,8 +43,9 @@ catenet::error open_input(const std::string& path, int& fd) {
 
 void print(const merge::statistics& s) {
   for (const merge::input_statistics& i : s.inputs)
-    std::fprintf(stderr, "%s: %llu frames, %llu bytes%s%s\n", i.name.c_str(), static_cast<unsigned long long>(i.frames),
-                 static_cast<unsigned long long>(i.bytes), i.evicted.empty() ? "" : ", evicted: ", i.evicted.c_str());
+    std::fprintf(stderr, "%s: %llu frames, %llu bytes%s%s\n", i.name.c_str(),
+                 static_cast<unsigned long long>(i.frames), static_cast<unsigned long long>(i.bytes),
+                 i.evicted.empty() ? "" : ", evicted: ", i.evicted.c_str());
   std::fprintf(stderr, "out: %llu bytes copied, %llu spliced, output full %llu times\n",
                static_cast<unsigned long long>(s.out[static_cast<std::size_t>(catenet::tier::copied)].bytes),
                static_cast<unsigned long long>(s.out[static_cast<std::size_t>(catenet::tier::spliced)].bytes),
@@ -80,16 +80,19 @@ int main(int argc, char** argv) {
   arguments a;
   catenet::engine_options o;
   const std::map<std::string, catenet::io_choice> backends{{"auto", catenet::io_choice::automatic},
-                                                          {"uring", catenet::io_choice::uring},
-                                                          {"epoll", catenet::io_choice::epoll}};
+                                                           {"uring", catenet::io_choice::uring},
+                                                           {"epoll", catenet::io_choice::epoll}};
   app.add_option("inputs", a.inputs, "FIFOs, UNIX sockets, files; - is standard input")->required();
-  app.add_option("--weights", a.weights, "shares of the inputs, in their order; 1 each")->delimiter(',');
+  app.add_option("--weights", a.weights, "shares of the inputs, in their order; 1 each")
+      ->delimiter(',')
+      ->allow_extra_args(false);
   app.add_option("--deadline-ms", a.how.deadline_ms, "longest a frame may take to come; 0: for ever")
       ->capture_default_str();
   app.add_option("--min-rate", a.how.rate_min, "bytes/s that an unfinished frame has to grow by; 0: none")
       ->capture_default_str();
   app.add_option("--max-frame", a.how.frame_bytes_max, "longest payload in bytes")->capture_default_str();
-  app.add_option("--splice-min", a.how.splice_bytes_min, "frames from this size on are spliced")->capture_default_str();
+  app.add_option("--splice-min", a.how.splice_bytes_min, "frames from this size on are spliced")
+      ->capture_default_str();
   app.add_option("--io", o.io, "auto, uring or epoll")->transform(CLI::CheckedTransformer(backends));
   app.add_flag("--stats", a.stats, "print what was done to stderr at the end");
   CLI11_PARSE(app, argc, argv);
@@ -109,7 +112,8 @@ int main(int argc, char** argv) {
       if (e) std::fprintf(stderr, "pipe_merge: %s\n", e.text().c_str());
       const merge::statistics s = m->statistics();
       for (const merge::input_statistics& i : s.inputs)
-        if (!i.evicted.empty()) std::fprintf(stderr, "pipe_merge: %s: %s\n", i.name.c_str(), i.evicted.c_str());
+        if (!i.evicted.empty())
+          std::fprintf(stderr, "pipe_merge: %s: %s\n", i.name.c_str(), i.evicted.c_str());
       if (a.stats) print(s);
       net.at(0).post([&] {
         m.reset();

@@ -18,7 +18,8 @@ namespace {
 
 void print(const catenet::relay_statistics& s) {
   std::fprintf(stderr,
-               "accepted %llu, open %llu, connect failed %llu, resets %llu, idle %llu, pipes %llu, without a pipe %llu\n",
+               "accepted %llu, open %llu, connect failed %llu, resets %llu, idle %llu, pipes %llu, without a "
+               "pipe %llu\n",
                static_cast<unsigned long long>(s.accepted), static_cast<unsigned long long>(s.pairs),
                static_cast<unsigned long long>(s.connect_failed), static_cast<unsigned long long>(s.resets),
                static_cast<unsigned long long>(s.idle_ended), static_cast<unsigned long long>(s.pipes),
@@ -54,14 +55,16 @@ int main(int argc, char** argv) {
   const std::map<std::string, relay_mode> modes{
       {"auto", relay_mode::automatic}, {"splice", relay_mode::splice}, {"copy", relay_mode::copy}};
   const std::map<std::string, catenet::io_choice> backends{{"auto", catenet::io_choice::automatic},
-                                                          {"uring", catenet::io_choice::uring},
-                                                          {"epoll", catenet::io_choice::epoll}};
+                                                           {"uring", catenet::io_choice::uring},
+                                                           {"epoll", catenet::io_choice::epoll}};
   app.add_option("--listen", listen, "HOST:PORT or unix:PATH")->capture_default_str();
   app.add_option("--to", to, "where to connect: HOST:PORT or unix:PATH")->required();
   app.add_option("--mode", options.mode, "auto, splice or copy")->transform(CLI::CheckedTransformer(modes));
-  app.add_option("--io", net_options.io, "auto, uring or epoll")->transform(CLI::CheckedTransformer(backends));
+  app.add_option("--io", net_options.io, "auto, uring or epoll")
+      ->transform(CLI::CheckedTransformer(backends));
   app.add_option("--cores", net_options.cores, "threads; 0: one for each processor")->capture_default_str();
-  app.add_option("--idle-ms", options.idle_ms, "end pairs in which nothing moves; 0: never")->capture_default_str();
+  app.add_option("--idle-ms", options.idle_ms, "end pairs in which nothing moves; 0: never")
+      ->capture_default_str();
   app.add_option("--connect-ms", options.connect_ms, "how long connecting may take")->capture_default_str();
   app.add_option("--pairs", options.pairs_max, "most pairs a core")->capture_default_str();
   app.add_option("--pipes", options.pipes.pipes_max, "most pipes a core")->capture_default_str();

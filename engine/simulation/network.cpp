@@ -216,8 +216,7 @@ void simulated_network::close_server(link& l) {
   l.at = nullptr;
   l.server_closed = true;
   if (l.reset_arrived) return;
-  if (l.in.readable() != 0)
-    return schedule(event_kind::reset_peer, index_of(l), latency());
+  if (l.in.readable() != 0) return schedule(event_kind::reset_peer, index_of(l), latency());
   l.out.fin = true;
   move_out(l);
   move_in(l);

@@ -134,7 +134,13 @@ void simulated::send(int fd, token t, const chain& bytes, bool) {
 
 void simulated::cancel(token t) {
   counters_.submissions.add(1);
-  if (t.what() == operation::accept) {
+  const bool of_accept = t.what() == operation::accept;
+  // What is just being worked on is not found; nor is, and that need not be told, what has ended.
+  if (net_.random.chance(net_.options.cancel_misses)) {
+    tell(token{operation::cancel, t.slot(), of_accept ? 0 : t.generation()}, -ENOENT);
+    return net_.arrange(core_, 0);
+  }
+  if (of_accept) {
     for (simulated_listener& s : net_.listeners)
       if (s.at == this && s.accept.value == t.value) s.cancelled = true;
     return look_at_listeners();
@@ -180,20 +186,48 @@ std::uint64_t simulated::progress_mark(int fd) {
   return l == nullptr ? 0 : l->acknowledged;
 }
 
+// What a socket takes at once of what is wanted: 0 when the connection has no room.
+std::size_t simulated::room_now(link& l, std::size_t wanted) {
+  if (!none(l.writer)) net_.violated("bytes are sent at once while a send is under way");
+  const std::size_t n = std::min(wanted, room(l));
+  return n > 1 && net_.random.chance(net_.options.split_send) ? net_.random.between(1, n) : n;
+}
+
 std::int64_t simulated::send_file(int fd, int file, std::uint64_t offset, std::size_t length) {
   link* l = net_.link_of(fd);
   if (l == nullptr) return -EBADF;
-  if (!none(l->writer)) net_.violated("a file is sent while a send is under way");
   if (l->reset_arrived || l->out.fin) return -EPIPE;
-  std::size_t n = std::min(length, room(*l));
+  const std::size_t n = room_now(*l, length);
   if (n == 0) return -EAGAIN;
-  if (n > 1 && net_.random.chance(net_.options.split_send)) n = net_.random.between(1, n);
   const std::size_t before = l->out.bytes.size();
   l->out.bytes.resize(before + n);
   const ssize_t got = pread(file, l->out.bytes.data() + before, n, static_cast<off_t>(offset));
   l->out.bytes.resize(before + static_cast<std::size_t>(std::max<ssize_t>(got, 0)));
   net_.move_out(*l);
   return got < 0 ? -errno : got;
+}
+
+std::int64_t simulated::send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool) {
+  link* l = net_.link_of(fd);
+  if (l == nullptr) return -EBADF;
+  if (l->reset_arrived || l->out.fin) return -EPIPE;
+  std::size_t left = room_now(*l, bytes_max);
+  if (left == 0) return -EAGAIN;
+  const auto sent = static_cast<std::int64_t>(left);
+  for (const segment* s = bytes.head(); left != 0; s = s->next) {
+    const std::size_t part = std::min<std::size_t>(left, s->length);
+    l->out.bytes.append(reinterpret_cast<const char*>(s->data), part);
+    left -= part;
+  }
+  net_.move_out(*l);
+  return sent;
+}
+
+// Files are real, and as good as in memory: only the moment is drawn.
+bool simulated::read_ahead(token t, int, std::uint64_t, std::size_t length) {
+  tell(t, static_cast<std::int32_t>(length));
+  net_.arrange(core_, net_.latency());
+  return true;
 }
 
 void simulated::close_now(int fd) {

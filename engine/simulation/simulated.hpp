@@ -32,6 +32,8 @@ class simulated final : public backend {
   void reset(int fd) override;
   std::uint64_t progress_mark(int fd) override;
   std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length) override;
+  std::int64_t send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool more_follows) override;
+  bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length) override;
   void close_now(int fd) override;
   endpoint address_of(int fd, bool peer) override;
   clock_reading clock() override;
@@ -58,6 +60,7 @@ class simulated final : public backend {
   void accept_one(simulated_listener& s);
   block* rent(size_class c);
   [[nodiscard]] std::size_t room(const link& l) const;
+  std::size_t room_now(link& l, std::size_t wanted);
 
   simulated_network& net_;
   backend_counters& counters_;

@@ -133,6 +133,14 @@ void simulation::turn(unsigned index) {
   const std::int64_t sleep_ms = c.finished() ? -1 : c.before_wait();
   leave();
   if (sleep_ms >= 0) s.net.arrange(index, static_cast<std::uint64_t>(sleep_ms) * 1000);
+  // Some timer or completion would wake it in the end, so a letter that was not announced is only late: seen
+  // here.
+  for (unsigned i = 0; i != s.of->cores(); ++i) {
+    const core& other = s.of->at(i);
+    if (!other.state_->mail.empty() &&
+        s.net.next_turn_us[i] > s.net.now_us + s.net.options.oversleep_us_max && !other.finished())
+      s.net.violated("a letter lies in the box of a core that sleeps and was not woken");
+  }
 }
 
 bool simulation::finished() const {

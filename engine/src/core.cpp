@@ -223,10 +223,10 @@ void core::begin_drain() {
   timers_.start(s.drain_wake, engine_.options().drain_ms);
   for (std::size_t i = 0; i != s.listeners.size(); ++i) {
     listening& l = s.listeners[i];
-    if (l.accepting && !faulty(fault::forgotten_cancel))
-      s.io->cancel(accept_token(i));
-    else
+    if (!l.accepting)
       s.io->close_now(std::exchange(l.fd, -1));
+    else if (!faulty(fault::forgotten_cancel))
+      s.io->cancel(accept_token(i));
   }
   s.streams.for_each([](stream& one) {
     if (!one.closing()) one.owner_protocol()->drain(one);

@@ -46,8 +46,8 @@ void pin(unsigned index) {
   }
 }
 
-// Keeps SIGPIPE from the thread of a core, whoever owns the process: sendfile and splice have no flag against it, as a
-// send has. One that came meanwhile is taken away before the thread's mask is as it was.
+// Keeps SIGPIPE from the thread of a core, whoever owns the process: sendfile and splice have no flag against
+// it, as a send has. One that came meanwhile is taken away before the thread's mask is as it was.
 class no_pipe_signal {
  public:
   no_pipe_signal() {

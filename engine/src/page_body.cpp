@@ -54,7 +54,8 @@ class page_extent {
   page_extent& operator=(const page_extent&) = delete;
 
   std::optional<std::uint64_t> take(std::uint64_t bytes) {
-    const auto range = std::find_if(free_.begin(), free_.end(), [&](const auto& r) { return r.second >= bytes; });
+    const auto range =
+        std::find_if(free_.begin(), free_.end(), [&](const auto& r) { return r.second >= bytes; });
     if (range == free_.end()) return std::nullopt;
     const auto [at, length] = *range;
     free_.erase(range);
@@ -64,7 +65,8 @@ class page_extent {
 
   void give(std::uint64_t at, std::uint64_t bytes) {
     // Readers of the old pages keep them; the range begins anew with none.
-    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at), static_cast<off_t>(bytes));
+    fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(at),
+              static_cast<off_t>(bytes));
     const auto next = free_.lower_bound(at);
     if (next != free_.end() && next->first == at + bytes) {
       bytes += next->second;
@@ -89,8 +91,8 @@ class page_extent {
   std::map<std::uint64_t, std::uint64_t> free_;  // by offset
 };
 
-/// All extents of the process. One unused extent is kept, so that a body made and dropped over and over costs no
-/// mapping each time.
+/// All extents of the process. One unused extent is kept, so that a body made and dropped over and over costs
+/// no mapping each time.
 class page_store {
  public:
   static page_store& common() {
@@ -140,7 +142,8 @@ class page_store {
   page_body_statistics totals_;
 };
 
-// Writes all parts at a place of a memfd; the pages are allocated by the way. False with errno when they cannot be.
+// Writes all parts at a place of a memfd; the pages are allocated by the way. False with errno when they
+// cannot be.
 bool write_all(int fd, std::span<iovec> parts, std::uint64_t at) {
   while (!parts.empty()) {
     const auto count = static_cast<int>(std::min<std::size_t>(parts.size(), 1024));  // UIO_MAXIOV

@@ -15,7 +15,8 @@ struct page_region {
 /// Where the bytes of a page body's segment lie; fd -1 for every other segment. Any thread.
 [[nodiscard]] page_region pages_of(const segment& s);
 
-/// Whether a stream sends the segment without copying it: a file region, or at least so many bytes of a page body.
+/// Whether a stream sends the segment without copying it: a file region, or at least so many bytes of a page
+/// body.
 [[nodiscard]] bool goes_by_reference(const segment& s, std::uint64_t bytes_min);
 
 }  // namespace catenet

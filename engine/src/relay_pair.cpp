@@ -1,9 +1,9 @@
 // Moves bytes between two sockets, each direction on its own.
 #include "relay_pair.hpp"
 
-#include "core_state.hpp"
-
 #include <catenet/engine/log.hpp>
+
+#include "core_state.hpp"
 
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -17,9 +17,9 @@ namespace catenet {
 namespace {
 
 constexpr std::size_t block_bytes = 64_KiB;
-constexpr std::size_t splice_bytes_max = 1_MiB;   // of one call; the pipe is the real limit
-constexpr unsigned pieces_per_turn = 8;           // of one direction, before others have their turn
-constexpr std::uint8_t small_pieces_max = 4;      // in a row, then pieces are copied again
+constexpr std::size_t splice_bytes_max = 1_MiB;  // of one call; the pipe is the real limit
+constexpr unsigned pieces_per_turn = 8;          // of one direction, before others have their turn
+constexpr std::uint8_t small_pieces_max = 16;    // in a row, then pieces are copied again
 constexpr std::uint32_t starved_retry_ms = 10;
 
 bool would_block(ssize_t result) { return result < 0 && (errno == EAGAIN || errno == EINTR); }
@@ -84,7 +84,8 @@ void relay_pair::pump() {
   const outcome down = down_.done ? outcome::wait : move(down_, server_, client_);
   if (up == outcome::source_lost || down == outcome::source_lost) return abort();
   if (up_.done && down_.done) return finish();
-  if (up == outcome::more || down == outcome::more || up == outcome::target_lost || down == outcome::target_lost)
+  if (up == outcome::more || down == outcome::more || up == outcome::target_lost ||
+      down == outcome::target_lost)
     core_.home.watches().again(client_);
 }
 
@@ -132,11 +133,14 @@ ssize_t relay_pair::read_some(flow& f, int fd) {
   return recv(fd, f.block.bytes().data(), f.block.bytes().size(), MSG_DONTWAIT);
 }
 
-// Large pieces are better spliced, small ones better copied. Changes over at once for a large piece, since more is
-// likely to follow, and back only after several small ones.
+// Large pieces are better spliced, small ones better copied. Changes over at once for a large piece, since
+// more is likely to follow, and back only after many that are much smaller: to copy a large one costs more
+// than to splice a small one.
 void relay_pair::judge(flow& f, std::size_t got) {
   if (got >= core_.options.splice_bytes_min) {
     f.splicing = true;
+    f.small = 0;
+  } else if (got >= core_.options.splice_bytes_min / 4) {
     f.small = 0;
   } else if (f.splicing && ++f.small == small_pieces_max) {
     f.splicing = false;
@@ -193,8 +197,8 @@ void relay_pair::drop_carrier(flow& f, bool emptied) {
   core_.pipes_open.set(core_.pipes.open());
 }
 
-// What is inside can no longer be delivered. The other direction goes on until it meets the end: the lost end may have
-// said something before.
+// What is inside can no longer be delivered. The other direction goes on until it meets the end: the lost end
+// may have said something before.
 relay_pair::outcome relay_pair::lose_target(flow& f) {
   drop_carrier(f, f.held == 0);
   f.held = 0;

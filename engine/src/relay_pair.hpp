@@ -42,7 +42,8 @@ class relay_pair final : timer {
     bool writable = false;
   };
 
-  // One direction. Invariant: held = bytes in the pipe, or in the block from `at` on; without a carrier it is 0.
+  // One direction. Invariant: held = bytes in the pipe, or in the block from `at` on; without a carrier it is
+  // 0.
   struct flow {
     pipe_pool::pipe pipe;
     lease block;

@@ -222,11 +222,13 @@ void stream::arm(bool may_be_large) {
   core_state& c = *home().state_;
   flags_ |= flag_receiving;
   active_ms_ = home().now_ms();
-  if (may_be_large && traffic_ != nullptr && traffic_->expecting >= large_receive_bytes_min &&
-      (flags_ & flag_lingering) == 0) {
+  // Of what is expected, what is held back has come already.
+  const std::uint64_t missing =
+      traffic_ == nullptr ? 0 : traffic_->expecting - std::min(traffic_->expecting, traffic_->held.bytes());
+  if (may_be_large && missing >= large_receive_bytes_min && (flags_ & flag_lingering) == 0) {
     flags_ |= flag_large;
     c.io->receive_large(fd_, token{operation::receive_large, stream_table::slot_of(this), generation_},
-                        traffic_->expecting);
+                        missing);
   } else {
     c.io->receive(fd_, token{operation::receive, stream_table::slot_of(this), generation_});
   }

@@ -33,25 +33,27 @@ bool goes_by_reference(const segment& s, std::uint64_t bytes_min) {
   return s.length >= bytes_min && pages_of(s).fd >= 0;
 }
 
-// Sends the memory at the front, if any, and the regions behind it, as far as the socket takes them.
+// Sends the memory at the front, if any, and the regions behind it, until the socket says that it is full:
+// only then is a change to come that a poll can wait for.
 void stream::send_regions(std::uint64_t memory) {
   core_state& c = *home().state_;
   chain& queue = traffic_->queue;
-  std::int64_t result = 0;
-  std::uint64_t asked = memory;
-  if (memory != 0) {
+  const std::uint64_t reference_bytes_min = home().owner().options().page_reference_bytes_min;
+  std::int64_t result = 1;
+  while (memory != 0 && result > 0) {
     result = c.io->send_now(fd_, queue, memory, true);
-    if (result > 0) took(tier::copied, static_cast<std::uint64_t>(result));
+    if (result <= 0) break;
+    took(tier::copied, static_cast<std::uint64_t>(result));
+    memory -= static_cast<std::uint64_t>(result);
   }
   std::size_t left = region_bytes_per_turn;
-  while (result == static_cast<std::int64_t>(asked) && left != 0 && !queue.empty()) {
+  while (result > 0 && left != 0 && !queue.empty() && goes_by_reference(*queue.head(), reference_bytes_min)) {
     const segment& s = *queue.head();
-    if (!goes_by_reference(s, home().owner().options().page_reference_bytes_min)) break;
     const page_region from = region_of(s);
     // Not cut so that a tail too short for a call of its own is left.
-    asked = s.length < 2 * left ? s.length : left;
-    if (s.kind == segment_kind::file && must_warm(from.fd, from.offset, asked)) return;
-    result = c.io->send_file(fd_, from.fd, from.offset, asked);
+    const std::uint64_t length = s.length < 2 * left ? s.length : left;
+    if (s.kind == segment_kind::file && must_warm(from.fd, from.offset, length)) return;
+    result = c.io->send_file(fd_, from.fd, from.offset, length);
     if (result == 0) return truncated();
     if (result < 0) break;
     took(tier::page_reference, static_cast<std::uint64_t>(result));
@@ -60,7 +62,7 @@ void stream::send_regions(std::uint64_t memory) {
   c.sends.add(1);
   // Also for a file that cannot be read: a clean end would make what was sent look whole.
   if (result < 0 && result != -EAGAIN && result != -EINTR) return abort();
-  if (result == static_cast<std::int64_t>(asked) || result == -EINTR) return sent();
+  if (result != -EAGAIN) return sent();
   active_ms_ = traffic_->progress_ms = home().now_ms();
   wait_for_room();
 }
@@ -68,8 +70,7 @@ void stream::send_regions(std::uint64_t memory) {
 void stream::wait_for_room() {
   flags_ |= flag_sending;
   look_within(home().owner().options().send_stall_ms);
-  home().state_->io->poll_writable(fd_,
-                                   token{operation::writable, stream_table::slot_of(this), generation_});
+  home().state_->io->poll_writable(fd_, token{operation::writable, stream_table::slot_of(this), generation_});
 }
 
 void stream::took(tier how, std::uint64_t bytes) {
@@ -100,6 +101,7 @@ bool stream::must_warm(int file, std::uint64_t offset, std::uint64_t length) {
     return false;
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
+  look_within(home().owner().options().send_stall_ms);
   return true;
 }
 
@@ -118,9 +120,12 @@ void stream::on_warm(std::int32_t result) {
 
 std::string_view text(tier t) {
   switch (t) {
-    case tier::copied: return "copied";
-    case tier::page_reference: return "page reference";
-    case tier::spliced: return "spliced";
+    case tier::copied:
+      return "copied";
+    case tier::page_reference:
+      return "page reference";
+    case tier::spliced:
+      return "spliced";
   }
   return "unknown";
 }

@@ -217,8 +217,8 @@ void uring::submit_early() {
 // liburing 2.3's preparers clear user_data, so it is set again after each of them.
 void uring::accept(int listener, token t) {
   io_uring_sqe* s = sqe(t);
-  // O_NONBLOCK is for sendfile and splice, which know no flag for it. Sends and receives through the ring wait all the
-  // same: they ask for no waiting by MSG_DONTWAIT only.
+  // O_NONBLOCK is for sendfile and splice, which know no flag for it. Sends and receives through the ring
+  // wait all the same: they ask for no waiting by MSG_DONTWAIT only.
   io_uring_prep_multishot_accept(s, listener, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
   io_uring_sqe_set_data64(s, t.value);
 }
@@ -316,8 +316,8 @@ void uring::wake_peer(backend& other, int wake_fd) {
   io_uring_sqe_set_data64(s, mine.value);
 }
 
-// A buffered read that misses the cache goes on in the background. What it read is of no interest, only that the
-// pages are there now; so all such reads share one piece of memory.
+// A buffered read that misses the cache goes on in the background. What it read is of no interest, only that
+// the pages are there now; so all such reads share one piece of memory.
 bool uring::read_ahead(token t, int file, std::uint64_t offset, std::size_t length) {
   scratch_.resize(read_ahead_bytes_max);  // once: reads that are under way have its address
   length = std::min(length, scratch_.size());

@@ -71,7 +71,8 @@ void watch::unwatch() {
   --s.live_;
   watch_set::events& e = *s.events_;
   for (int i = e.next; i < e.count; ++i)
-    if (e.told[static_cast<std::size_t>(i)].data.ptr == this) e.told[static_cast<std::size_t>(i)].data.ptr = nullptr;
+    if (e.told[static_cast<std::size_t>(i)].data.ptr == this)
+      e.told[static_cast<std::size_t>(i)].data.ptr = nullptr;
   if (!again_) return;
   again_ = false;
   std::replace(e.again.begin(), e.again.end(), this, static_cast<watch*>(nullptr));
@@ -122,7 +123,8 @@ void watch_set::abandon() { each(&watch::abandon); }
 void watch_set::each(void (watch::*tell)()) {
   watch* untold = std::exchange(first_, nullptr);
   while (untold != nullptr) {
-    // Moved to the list proper before it is told; an end of any other is taken out of whichever list it is in.
+    // Moved to the list proper before it is told; an end of any other is taken out of whichever list it is
+    // in.
     watch* w = untold;
     untold_ = untold = w->next_;
     if (untold != nullptr) untold->prev_ = nullptr;

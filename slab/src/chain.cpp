@@ -94,10 +94,10 @@ chain chain::of_size(std::uint64_t bytes) {
   const size_class_table& classes = here().classes();
   while (made.bytes() != bytes) {
     const std::uint64_t left = bytes - made.bytes();
-    // The smallest class that holds the rest, unless that wastes more than a quarter of it: then the largest class
+    // The smallest class that holds the rest, unless that wastes more than a quarter: then the largest class
     // that is filled, and what remains goes into a smaller one.
     size_class c = classes.fitting(left);
-    if (classes.size(c) > left && classes.size(c) - left > classes.size(c) / 4) c = classes.within(left);
+    if (classes.size(c) > left && classes.size(c) - left > left / 4) c = classes.within(left);
     lease l{here().rent(c)};
     if (!l) return {};
     const std::size_t length = std::min<std::uint64_t>(left, l.bytes().size());
@@ -311,24 +311,6 @@ bool chain::share_into(chain& twin, std::uint64_t offset, std::uint64_t length) 
   return true;
 }
 
-void chain::compact() {
-  chain packed;
-  pool& p = here();
-  while (head_ != nullptr) {
-    segment* s = head_;
-    head_ = s->next;
-    bytes_ -= s->length;
-    const bool wasteful = s->kind == segment_kind::block && counted_here(s, p) && !s->in_flight &&
-                          s->length < s->blk->capacity() / 4;
-    if (wasteful && packed.append_copy({s->data, s->length}))
-      p.drop(s);
-    else
-      packed.append_segment(s);
-  }
-  tail_ = nullptr;
-  *this = std::move(packed);
-}
-
 std::size_t chain::copy_to(std::span<std::byte> out, std::uint64_t offset) const {
   std::size_t copied = 0;
   for (const segment* s = head_; s != nullptr && copied != out.size(); s = s->next) {
@@ -380,26 +362,6 @@ void chain::drop_many(segment* s) {
     pool::drop_from_outside(s);
     s = next;
   }
-}
-
-const char* chain::validate() const {
-  std::uint64_t sum = 0;
-  const segment* last = nullptr;
-  const pool* p = pool::current();
-  for (const segment* s = head_; s != nullptr; s = s->next) {
-    if (s->length == 0) return "a segment is empty";
-    if (s->kind == segment_kind::block && p != nullptr && counted_here(s, *p)) {
-      const block* b = s->blk;
-      if (b->refs == 0 || b->state < block_state::rented) return "a segment names a block that is not rented";
-      if (s->data < b->data || s->data + s->length > b->data + b->capacity()) return "a segment leaves its block";
-      if (s == &b->own && !b->own_used) return "a built-in segment is not marked as used";
-    }
-    sum += s->length;
-    last = s;
-  }
-  if (sum != bytes_) return "the byte count is not the sum of the segments";
-  if (last != tail_) return "the tail is not the last segment";
-  return nullptr;
 }
 
 }  // namespace catenet

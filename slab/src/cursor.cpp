@@ -44,6 +44,31 @@ std::optional<std::uint64_t> cursor::find_crlf() const {
   return std::nullopt;
 }
 
+bool cursor::starts_with(std::string_view text) const {
+  if (text.size() > left_) return false;
+  cursor c = *this;
+  while (!text.empty()) {
+    const auto part = c.piece();
+    if (part.empty()) return false;
+    const std::size_t n = std::min(part.size(), text.size());
+    if (std::memcmp(part.data(), text.data(), n) != 0) return false;
+    text.remove_prefix(n);
+    c.skip(n);
+  }
+  return true;
+}
+
+std::optional<std::uint64_t> cursor::find(std::string_view text) const {
+  if (text.empty()) return 0;
+  cursor c = *this;
+  while (const auto to_first = c.find(static_cast<std::byte>(text[0]))) {
+    c.skip(*to_first);
+    if (c.starts_with(text)) return c.position() - position_;
+    c.skip(1);
+  }
+  return std::nullopt;
+}
+
 bool cursor::read(std::span<std::byte> out) {
   if (out.size() > left_) return false;
   cursor c = *this;

@@ -58,11 +58,25 @@ depot::~depot() {
 }
 
 #ifdef CATENET_CHECKS
+// Who has what did not come home, block by block.
 void depot::report_missing() {
+  constexpr int lines_max = 20;
   for (const class_statistics& c : statistics().classes)
     if (c.rented + c.lent != 0)
-      std::fprintf(stderr, "catenet: slab ended with %llu blocks of %zu bytes still rented\n",
+      std::fprintf(stderr, "catenet: slab ended with %llu blocks of %zu bytes still out\n",
                    static_cast<unsigned long long>(c.rented + c.lent), c.size);
+  int lines = 0;
+  for (std::size_t span = 0; span != arena_.extent_count() * spans_per_extent && lines != lines_max; ++span) {
+    if (arena_.record(span).shift == 0) continue;
+    const block* first = arena_.first_block(span);
+    if (first->data == nullptr) continue;
+    for (std::uint32_t i = 0; i != arena::blocks_in_span(first) && lines != lines_max; ++i) {
+      const block* b = arena_.sibling(first, i);
+      if (b->state < block_state::rented) continue;
+      detail::report_holder(b);
+      ++lines;
+    }
+  }
 }
 #endif
 

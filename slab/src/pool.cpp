@@ -40,24 +40,24 @@ class moving {
 
 }  // namespace
 
-block* pool::rent_slow(size_class c) { return rent_for(c, priority::in_process); }
+block* pool::rent_slow(size_class c, const caller& who) { return rent_for(c, priority::in_process, who); }
 
-block* pool::rent_for(size_class c, priority urgency) {
+block* pool::rent_for(size_class c, priority urgency, const caller& who) {
   cache& k = caches_[c];
   if (waited_ == 0 || !someone_waits(c, urgency)) {
-    if (k.head != nullptr || refill(c)) return rent(c);
+    if (k.head != nullptr || refill(c)) return rent(c, who);
   }
   if (urgency != priority::transmit) return nullptr;
   const arena::run kept = depot_.take_reserved(c);
   if (kept.head == nullptr) return nullptr;
   load(c, kept);
-  return rent(c);
+  return rent(c, who);
 }
 
-block* pool::rent_beside(size_class c, const block* with) {
+block* pool::rent_beside(size_class c, const block* with, const caller& who) {
   arena& a = depot_.memory();
   const std::size_t extent = a.extent_index(with);
-  if (waited_ != 0) return rent(c);
+  if (waited_ != 0) return rent(c, who);
   cache& k = caches_[c];
   const auto bring_forward = [&](block*& list) {
     for (block** link = &list; *link != nullptr; link = &(*link)->link) {
@@ -68,14 +68,14 @@ block* pool::rent_beside(size_class c, const block* with) {
     }
     return false;
   };
-  if (bring_forward(k.head)) return rent(c);
+  if (bring_forward(k.head)) return rent(c, who);
   if (bring_forward(k.spare)) {
     k.spare_count.sub(1);
     k.count.add(1);
-    return rent(c);
+    return rent(c, who);
   }
   if (const arena::run near = depot_.take_near(c, extent); near.head != nullptr) load(c, near);
-  return rent(c);
+  return rent(c, who);
 }
 
 // Puts a batch from the depot on top of the active list.

@@ -1,12 +1,11 @@
 // Page bodies and file regions through streams: the bytes, who counts them, late readers, files that shrink.
+#include <catenet/engine/page_body.hpp>
+
 #include "support/client.hpp"
 #include "support/engine_host.hpp"
 
-#include <catenet/engine/page_body.hpp>
-
-#include <gtest/gtest.h>
-
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -130,15 +129,17 @@ TEST(page_body, crosses_cores) {
   client c(host.at());
   const handle to = opened.get_future().get();
   const unsigned other = to.core == 0 ? 1 : 0;
-  host.on_core([&] {
-    auto letter = std::make_shared<chain>(body.view());
-    host.net().at(to.core).post([&host, to, letter] {
-      std::optional<chain> second = letter->share();
-      stream* s = host.net().at(to.core).find(to);
-      s->send(std::move(*letter));
-      s->send(std::move(*second));
-    });
-  }, other);
+  host.on_core(
+      [&] {
+        auto letter = std::make_shared<chain>(body.view());
+        host.net().at(to.core).post([&host, to, letter] {
+          std::optional<chain> second = letter->share();
+          stream* s = host.net().at(to.core).find(to);
+          s->send(std::move(*letter));
+          s->send(std::move(*second));
+        });
+      },
+      other);
   const std::string got = c.receive(2 * body_bytes);
   ASSERT_EQ(got.size(), 2 * body_bytes);
   EXPECT_EQ(off_pattern(0, std::string_view(got).substr(0, body_bytes)), std::string::npos);
@@ -241,7 +242,8 @@ TEST_F(file_region, a_file_that_shrinks_ends_the_connection) {
   const std::string got = c.receive_all();
   EXPECT_LE(got.size(), 1_MiB + 4);
   EXPECT_NE(c.error(), 0) << "the end looked like a proper one";
-  EXPECT_EQ(off_pattern(0, std::string_view(got).substr(std::min<std::size_t>(4, got.size()))), std::string::npos);
+  EXPECT_EQ(off_pattern(0, std::string_view(got).substr(std::min<std::size_t>(4, got.size()))),
+            std::string::npos);
   EXPECT_TRUE(eventually([&] { return host.statistics().connections == 0; }));
   host.stop();
 }

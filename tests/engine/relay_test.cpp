@@ -1,13 +1,12 @@
 // Relays between a client and an engine that echoes: bytes, half-close, resets, stalls, pipes that run out.
-#include "support/client.hpp"
-#include "support/engine_host.hpp"
-
 #include <catenet/engine/pipe_pool.hpp>
 #include <catenet/engine/relay.hpp>
 
-#include <gtest/gtest.h>
+#include "support/client.hpp"
+#include "support/engine_host.hpp"
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <unistd.h>
 
 #include <thread>
@@ -84,7 +83,8 @@ TEST_P(relay_modes, every_byte_and_both_ends) {
   engine_host echoing(echo(), eo);
   echoing.start();
   relaying r(echoing.at(), {.mode = GetParam()});
-  for (const std::size_t bytes : {std::size_t{0}, std::size_t{1}, std::size_t{4096}, std::size_t{65537}, 8_MiB + 3})
+  for (const std::size_t bytes :
+       {std::size_t{0}, std::size_t{1}, std::size_t{4096}, std::size_t{65537}, 8_MiB + 3})
     echo_through(r.at, bytes);
   EXPECT_TRUE(eventually([&] { return r.through->statistics().pairs == 0; }));
   EXPECT_EQ(r.through->statistics().resets, 0u);
@@ -123,9 +123,9 @@ TEST_P(relay_modes, many_at_once) {
 TEST_P(relay_modes, a_reset_is_passed_on) {
   std::atomic<int> seen{0};
   engine_host host({.received = [&](stream& s, chain&& b) {
-                      seen += static_cast<int>(b.bytes());
-                      if (seen == 5) s.abort();
-                    }});
+    seen += static_cast<int>(b.bytes());
+    if (seen == 5) s.abort();
+  }});
   host.start();
   relaying r(host.at(), {.mode = GetParam()});
   client c(r.at);
@@ -137,7 +137,8 @@ TEST_P(relay_modes, a_reset_is_passed_on) {
 
 TEST_P(relay_modes, a_client_that_resets_in_the_middle) {
   std::atomic<int> closed{0};
-  engine_host host({.received = [](stream& s, chain&& b) { s.send(std::move(b)); }, .closed = [&](stream&) { ++closed; }});
+  engine_host host(
+      {.received = [](stream& s, chain&& b) { s.send(std::move(b)); }, .closed = [&](stream&) { ++closed; }});
   host.start();
   relaying r(host.at(), {.mode = GetParam()});
   for (int i = 0; i != 10; ++i) {

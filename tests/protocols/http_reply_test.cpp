@@ -61,24 +61,30 @@ TEST_P(http_reply_table, holds_however_the_bytes_are_cut) {
   const bool by_call = c.name == "informational_flood" || c.name == "switching_protocols";
   // What follows an answer without a body is read as another one here, and spoils it.
   const bool unasked = !c.kept && c.failure == http::client_failure::none && faulty;
-  if (!by_call && !unasked) EXPECT_EQ(faulty, c.failure == http::client_failure::malformed) << whole;
-  if (c.failure == http::client_failure::none) EXPECT_GE(replies, 1) << whole;
+  if (!by_call && !unasked) {
+    EXPECT_EQ(faulty, c.failure == http::client_failure::malformed) << whole;
+  }
+  if (c.failure == http::client_failure::none) {
+    EXPECT_GE(replies, 1) << whole;
+  }
   if (c.failure == http::client_failure::ended_early) {
     EXPECT_EQ(replies, 0) << whole;
     const bool nothing = c.input.empty() || c.name == "behind_informational";
-    if (!nothing) EXPECT_NE(whole.find("premature end"), std::string::npos) << whole;
+    if (!nothing) {
+      EXPECT_NE(whole.find("premature end"), std::string::npos) << whole;
+    }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(table, http_reply_table, testing::ValuesIn(http_reply_cases()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& of) { return of.param.name; });
 
 TEST_F(http_reply, tells_status_reason_and_fields) {
   http_reply_session s;
   s.feed(
       segment_of("HTTP/1.1 207 Multi-Status here\r\nServer:  x \r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n"));
   EXPECT_EQ(s.log(),
-            "head 207 'Multi-Status here' 1.1 length=0 keep bytes=80\nfield Server=x\nfield Set-Cookie=a\n"
+            "head 207 'Multi-Status here' 1.1 length=0 keep bytes=77\nfield Server=x\nfield Set-Cookie=a\n"
             "field Set-Cookie=b\n");
 }
 

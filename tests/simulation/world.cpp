@@ -40,9 +40,10 @@ simulation_options draw_network(seeded_random& random, std::uint64_t seed) {
   o.short_send = drawn(random, 200);
   o.late = drawn(random, 500);
   o.held_back = drawn(random, 500);
-  o.accept_fails = drawn(random, 100);
+  o.accept_fails = random.chance(150) ? 500 : drawn(random, 100);
   o.split_on_wire = drawn(random, 700);
   o.spurious_wake = drawn(random, 100);
+  o.cancel_misses = drawn(random, 300);
   o.latency_us_max = static_cast<std::uint32_t>(random.between(1, random.chance(100) ? 50000 : 2000));
   o.oversleep_us_max = static_cast<std::uint32_t>(random.between(1, random.chance(100) ? 20000 : 500));
   constexpr std::size_t buffers[] = {200, 1000, 4096, 16384, 65536, 262144};
@@ -71,7 +72,7 @@ peer_habits draw_habits(seeded_random& random, const simulation_options& network
   h.body_max = network.socket_buffer * 200;
   h.aborts = drawn(random, 200);
   h.dies = drawn(random, 100);
-  h.vanishes = drawn(random, 30);
+  h.vanishes = network.descriptors_max < 1000 ? 0 : drawn(random, 30);  // they would take them all, for good
   h.slow = drawn(random, 30);
   return h;
 }
@@ -105,7 +106,7 @@ class world {
   run_result go() {
     if (o_.verbose) describe();
     open();
-    if (random_.chance(200)) stop_at_us_ = random_.below(2'000'000);
+    if (random_.chance(250)) stop_at_us_ = random_.below(2'000'000);
     while (sim_.violation().empty() && !all_over() && step()) {
     }
     if (sim_.violation().empty() && !stopped_) check_over();

@@ -54,7 +54,7 @@ class model {
   void step() {
     auto& [c, t] = pairs_[below(pairs_.size())];
     auto& [c2, t2] = pairs_[below(pairs_.size())];
-    switch (below(19)) {
+    switch (below(22)) {
       case 0: {
         const std::string more = text(below(300));
         ASSERT_TRUE(c.append_copy(more));
@@ -93,14 +93,14 @@ class model {
         t2.clear();
         break;
       case 7: {
-        const std::size_t n = below(t.size() + 10);
+        const std::size_t n = place_in(c, t);
         c.consume(n);
         t.erase(0, n);
         break;
       }
       case 8: {
         if (&c == &c2) break;
-        const std::size_t n = below(t.size() + 10);
+        const std::size_t n = place_in(c, t);
         auto front = c.split(n);
         ASSERT_TRUE(front);
         c2 = std::move(*front);
@@ -146,6 +146,27 @@ class model {
         t += filling;
         break;
       }
+      case 18: {
+        const std::string more = text(below(600));
+        ASSERT_TRUE(c.prepend_copy(more));
+        t = more + t;
+        break;
+      }
+      case 19: {
+        std::string more = text(below(3000));
+        t += more;
+        ASSERT_TRUE(c.append_string(std::move(more)));
+        break;
+      }
+      case 20: {
+        const std::size_t n = below(1024);
+        const bool gathered = c.gather(n);
+        ASSERT_TRUE(gathered || n > t.size() || has_file(c));
+        if (gathered) {
+          ASSERT_EQ(as_text(c.front()).substr(0, n), t.substr(0, n));
+        }
+        break;
+      }
       default: {
         chain moved = std::move(c);
         EXPECT_TRUE(c.empty());
@@ -165,6 +186,13 @@ class model {
 
  private:
   std::size_t below(std::size_t n) { return n == 0 ? 0 : random_() % n; }
+  // Any place, and now and then exactly a border between two segments.
+  std::size_t place_in(const chain& c, const std::string& t) {
+    if (below(3) != 0 || c.empty()) return below(t.size() + 10);
+    std::size_t at = 0;
+    for (const segment* s = c.head(); s != nullptr && (at == 0 || below(3) != 0); s = s->next) at += s->length;
+    return at;
+  }
   std::string text(std::size_t n) {
     static constexpr std::string_view letters = "abc\r\nxyz \r";
     std::string made(n, ' ');
@@ -221,6 +249,12 @@ class model {
     const std::size_t crlf = t.find("\r\n", from), x = t.find('x', from);
     ASSERT_EQ(at.find_crlf(), crlf == t.npos ? std::nullopt : std::optional<std::uint64_t>{crlf - from});
     ASSERT_EQ(at.find(std::byte{'x'}), x == t.npos ? std::nullopt : std::optional<std::uint64_t>{x - from});
+    const std::string wanted = text(1 + below(3));
+    const std::size_t place = t.find(wanted, from);
+    ASSERT_EQ(at.find(wanted), place == t.npos ? std::nullopt : std::optional<std::uint64_t>{place - from});
+    const cursor mark = at.mark();
+    at.skip(below(100));
+    at.rewind(mark);
     std::string copied(below(2000), '?');
     const bool enough = copied.size() <= t.size() - from;
     ASSERT_EQ(at.read(std::as_writable_bytes(std::span{copied})), enough);

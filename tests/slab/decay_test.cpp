@@ -99,7 +99,9 @@ TEST(decay, rss_falls_after_a_peak_of_a_gigabyte) {
 #if !defined(CATENET_ASAN) && !defined(__SANITIZE_THREAD__)
   const std::size_t after = rss_bytes();
   EXPECT_LT(after, before + peak_bytes / 10) << "within 10 % of the peak";
-  EXPECT_LT(after, before + std::max<std::size_t>(before / 10, 2_MiB)) << "and of what it was: before " << before << ", after " << after;
+  // The tables of an arena of 2 GiB and what the allocator keeps make some 2 MiB, which in a process as small as this
+  // test is more than a tenth.
+  EXPECT_LT(after, before + std::max<std::size_t>(before / 10, 3_MiB)) << "before " << before << ", after " << after;
 #endif
 }
 

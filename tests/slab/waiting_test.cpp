@@ -298,6 +298,40 @@ TEST(waiting, a_sleeping_core_is_woken_and_spills) {
   EXPECT_LT(best_us, 1000) << "the best of 20, as the machine may be busy with other things";
 }
 
+// The waiter sleeps and polls nothing: what is put down elsewhere must ring its bell, and lie ready.
+TEST(waiting, a_sleeping_waiter_is_woken_by_what_is_put_down) {
+  depot d{small_depot(2_MiB, {1_MiB})};
+  std::atomic<int> stage{0}, rung{0};
+  std::thread other([&] {
+    pool p{d};
+    std::vector<lease> all;
+    while (lease l = lease::of(1_MiB)) all.push_back(std::move(l));
+    stage = 1;
+    while (stage != 2) std::this_thread::yield();
+    p.turn();
+    all.pop_back();
+    p.turn();
+    stage = 3;
+    while (stage != 4) std::this_thread::yield();
+  });
+  while (stage != 1) std::this_thread::yield();
+  {
+    pool p{d};
+    p.set_wake([](void* count) { ++*static_cast<std::atomic<int>*>(count); }, &rung);
+    std::vector<int> order;
+    asker a{priority::read, order, 1};
+    EXPECT_EQ(p.rent_or_wait(a), nullptr);
+    stage = 2;
+    while (stage != 3) std::this_thread::yield();
+    EXPECT_GE(rung, 1) << "nobody would ever come";
+    p.turn();
+    EXPECT_FALSE(a.waiting());
+  }
+  stage = 4;
+  other.join();
+  EXPECT_EQ(conservation(d), "");
+}
+
 // Many threads, few blocks: everybody is served in the end, nobody waits beside a free block.
 TEST(waiting, nobody_starves_on_four_threads) {
   depot d{small_depot(2_MiB, {64_KiB, 1_MiB})};

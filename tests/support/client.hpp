@@ -54,6 +54,15 @@ class client {
       close();
     }
   }
+  /// Takes over a socket that is connected, such as an accepted one.
+  static client of(int fd) {
+    client made;
+    made.fd_ = fd;
+    timeval limit{20, 0};
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+    return made;
+  }
   client(client&& other) noexcept : fd_(std::exchange(other.fd_, -1)), error_(other.error_) {}
   client& operator=(client&& other) noexcept {
     close();

@@ -27,9 +27,7 @@ std::size_t channel_state::capacity() const {
 }
 
 // Looks at the senders first: what the last of them pushed before it ended is in the ring then.
-bool channel_state::ended() const {
-  return senders.load(std::memory_order_acquire) == 0 && size() == 0;
-}
+bool channel_state::ended() const { return senders.load(std::memory_order_acquire) == 0 && size() == 0; }
 
 void channel_state::ring_receiver() {
   if (!receiver_waits.exchange(false, std::memory_order_seq_cst)) return;
@@ -70,7 +68,8 @@ void channel_end::ask() {
     const std::lock_guard lock(state_.mutex);
     if (!sends_)
       state_.receiver_bell = ring_;
-    else if (std::find(state_.sender_bells.begin(), state_.sender_bells.end(), ring_) == state_.sender_bells.end())
+    else if (std::find(state_.sender_bells.begin(), state_.sender_bells.end(), ring_) ==
+             state_.sender_bells.end())
       state_.sender_bells.push_back(ring_);
   }
   (sends_ ? state_.senders_wait : state_.receiver_waits).store(true, std::memory_order_relaxed);
@@ -107,8 +106,8 @@ bool channel_end::wait(channel_waiter& who) {
   return false;
 }
 
-// Serves who waits, in order, as far as it goes; asks for a ring for the rest. Whoever is resumed may wait again,
-// withdraw others, and end this end of the channel.
+// Serves who waits, in order, as far as it goes; asks for a ring for the rest. Whoever is resumed may wait
+// again, withdraw others, and end this end of the channel.
 void channel_end::serve() {
   if (serving_) return;
   const std::shared_ptr<bell> keep = ring_;

@@ -104,6 +104,8 @@ bool station::run_due() {
 void station::begin() {
   assert(pool::current() != nullptr && "a station is made on a thread that has a pool");
   state_->owner = this;
+  pool::current()->set_wake([](void* state) { static_cast<detail::station_state*>(state)->poke(); },
+                            state_.get());
   previous_ = std::exchange(current_station, this);
 }
 
@@ -119,6 +121,7 @@ station::station(core& on) : state_(std::make_shared<detail::station_state>()) {
 }
 
 station::~station() {
+  pool::current()->set_wake(nullptr, nullptr);
   state_->owner = nullptr;
   state_->close();
   current_station = previous_;
@@ -172,7 +175,8 @@ bool station::wait(std::chrono::nanoseconds most) {
     // Who rings after this store wakes us; who rang before it is seen by the look into the inbox.
     state_->asleep.store(1, std::memory_order_seq_cst);
     const timespec relative{length.count() / 1'000'000'000, length.count() % 1'000'000'000};
-    if (state_->inbox.load(std::memory_order_seq_cst) == nullptr)
+    if (state_->inbox.load(std::memory_order_seq_cst) == nullptr &&
+        !state_->poked.exchange(false, std::memory_order_seq_cst))
       futex(state_->asleep, FUTEX_WAIT_PRIVATE, 1, &relative);
     state_->asleep.store(0, std::memory_order_relaxed);
   }

@@ -12,6 +12,7 @@ struct station_state : std::enable_shared_from_this<station_state> {
   std::atomic<bell*> inbox{nullptr};
   std::atomic<std::uint32_t> asleep{0};  // a futex
   std::atomic<bool> turn_asked{false};   // on a core: a turn is posted already
+  std::atomic<bool> poked{false};        // the pool has something for who waits for blocks
   core* on = nullptr;                    // null for a plain thread
   station* owner = nullptr;              // its own thread only; null once it has ended
 
@@ -28,6 +29,10 @@ struct station_state : std::enable_shared_from_this<station_state> {
     wake();
   }
   void wake();
+  void poke() {
+    poked.store(true, std::memory_order_seq_cst);
+    wake();
+  }
 
   /// The station ends: bells that lie here keep each other alive no longer.
   void close() {

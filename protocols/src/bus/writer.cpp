@@ -261,25 +261,50 @@ bool pending_slot::await_ready() {
 
 void pending_slot::await_suspend(std::coroutine_handle<> who) {
   who_ = who;
+  const bool first = of_.waiting_.empty();
   of_.waiting_.push_back(*this);
+  if (!first) return;
   if (of_.retry_ == nullptr) {
     assert(of_.station_ != nullptr && "who waits has a station to be resumed by");
     of_.retry_ = std::make_unique<alarm>(*of_.station_, [w = &of_] { w->serve(); });
   }
-  if (!of_.retry_->armed()) of_.retry_->set(alarm::clock::now() + retry_every);
+  of_.ask_for_block();
 }
 
-// Serves who waits, in order, as far as the blocks go. Whoever is resumed may cancel others, and wait again.
+// Asks the pool for the first block that the first who waits needs.
+void writer::ask_for_block() {
+  const size_class_table& classes = pool::current()->classes();
+  const std::uint64_t largest = classes.size(classes.count() - 1);
+  const std::uint64_t bytes =
+      std::max<std::uint64_t>(options_.block_bytes, std::min(waiting_.front().bytes_, largest));
+  request_.reset();
+  request_.emplace(classes.fitting(bytes), *this);
+  auto soon = retry_every;
+  if (block* b = pool::current()->rent_or_wait(*request_)) {
+    spare_.emplace_back(b);  // it came free this moment: served from the station's turn, as the others are
+    soon = {};
+  }
+  retry_->set(alarm::clock::now() + soon);
+}
+
+void writer::block_came(waiter& asked, lease block) {
+  writer& self = static_cast<request&>(asked).by;
+  self.spare_.push_back(std::move(block));
+  self.serve();
+}
+
+// Serves who waits, in order, as far as the blocks go. Whoever is resumed may withdraw others, and wait
+// again.
 void writer::serve() {
   while (!waiting_.empty()) {
     pending_slot& first = waiting_.front();
-    if (!impossible(first.bytes_) && !make(first.bytes_, first.got_)) {
-      retry_->set(alarm::clock::now() + retry_every);
-      return;
-    }
+    if (!impossible(first.bytes_) && !make(first.bytes_, first.got_)) return ask_for_block();
     waiting_.pop_front();
     first.who_.resume();
   }
+  spare_.clear();
+  request_.reset();
+  retry_->stop();
 }
 
 // ---- telling the flusher

@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <deque>
 #include <memory>
@@ -68,11 +69,12 @@ struct merger::state final : source_owner, sink::owner, watch {
   std::uint32_t full_ms = 0;  // together, without the present one
   std::uint64_t times_full = 0;
   std::size_t evicted = 0;
+  std::uint64_t weight_max = 1;
   int turn_fd = -1;  // never signalled: gives this a watch, by which it gets further turns of the loop
 };
 
-// Puts out what is under way, then the next input's turn, until the output is full, nothing is left, or others are to
-// have the loop.
+// Puts out what is under way, then the next input's turn, until the output is full, nothing is left, or
+// others are to have the loop.
 void merger::state::run() {
   if (!started || running) return;
   running = true;
@@ -99,7 +101,7 @@ bool merger::state::serve(source& s) {
     return true;
   }
   enqueue(s);
-  s.deficit += how.quantum_bytes * s.weight;
+  s.deficit += std::max<std::uint64_t>(1, how.quantum_bytes * s.weight / weight_max);
   while (s.deficit != 0) {
     item frames = s.next(s.deficit, false);
     if (frames.bytes() == 0) break;
@@ -166,6 +168,7 @@ error merger::input(int fd, std::string name, std::uint32_t weight) {
   auto made = std::make_unique<source>(s.home, s, fd, std::move(name), weight);
   if (error e = made->start()) return e;
   s.sources.push_back(std::move(made));
+  s.weight_max = std::max<std::uint64_t>(s.weight_max, weight);
   s.enqueue(*s.sources.back());
   if (s.started) s.home.watches().again(s);
   return {};

@@ -32,7 +32,8 @@ error sink::open(int fd) {
   return e;
 }
 
-// A pipe of our own to the same reader: O_NONBLOCK belongs to the open file, which a shell shares with others.
+// A pipe of our own to the same reader: O_NONBLOCK belongs to the open file, which a shell shares with
+// others.
 bool sink::make_own(int fd) {
   const std::string path = "/proc/self/fd/" + std::to_string(fd);
   const int own = ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC);
@@ -64,7 +65,8 @@ sink::result sink::put() {
                                                SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
     if (count < 0 && errno == EINTR) continue;
     if (count < 0 && errno == EAGAIN) return result::full;
-    const bool refused = !from_memory && count < 0 && errno == EINVAL;  // a terminal, or a file that is appended to
+    const bool refused =
+        !from_memory && count < 0 && errno == EINVAL;  // a terminal, or a file that is appended to
     if (refused || (!spliceable_ && !from_memory)) {
       spliceable_ = false;
     } else if (count <= 0) {

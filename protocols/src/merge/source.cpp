@@ -18,8 +18,8 @@ namespace {
 
 constexpr std::uint64_t gather_bytes = 64_KiB;   // read at once
 constexpr std::uint64_t pipe_bytes_max = 1_MiB;  // fs.pipe-max-size, for those without privileges
-// A frame that does not grow in its pipe for so long is taken into memory: the pipe may have run out of slots, which
-// many small writes use up long before its bytes.
+// A frame that does not grow in its pipe for so long is taken into memory: the pipe may have run out of
+// slots, which many small writes use up long before its bytes.
 constexpr std::uint32_t stuck_ms = 20;
 constexpr std::uint32_t rate_period_ms = 1000;
 constexpr std::uint32_t memory_retry_ms = 10;

@@ -23,9 +23,10 @@ struct item {
 class source_owner {
  public:
   virtual ~source_owner() = default;
-  virtual void on_ready(source& s) = 0;               ///< it may have a frame now
-  virtual void on_evicted(source& s) = 0;             ///< reason() says why; the source does nothing any more
-  [[nodiscard]] virtual std::uint32_t charged_ms() const = 0;  ///< a clock that stands while the output is full
+  virtual void on_ready(source& s) = 0;    ///< it may have a frame now
+  virtual void on_evicted(source& s) = 0;  ///< reason() says why; the source does nothing any more
+  [[nodiscard]] virtual std::uint32_t charged_ms()
+      const = 0;  ///< a clock that stands while the output is full
 
   options how;
   int spy_read = -1;  ///< a pipe of our own to look at headers through
@@ -39,12 +40,13 @@ class source final : watch, timer {
 
   error start();
 
-  /// Whole frames of at most `budget` bytes together, or one that is longer than the budget when `one_long`. Empty
-  /// when there is none. What is in the pipe must be taken before the next call.
+  /// Whole frames of at most `budget` bytes together, or one that is longer than the budget when `one_long`.
+  /// Empty when there is none. What is in the pipe must be taken before the next call.
   item next(std::uint64_t budget, bool one_long);
   /// Bytes of the frame that next() would begin with, when one is there; else 0.
   [[nodiscard]] std::uint64_t front_bytes();
-  /// Takes bytes that an item left in the pipe into memory, for an output that takes no splice. Empty on an error.
+  /// Takes bytes that an item left in the pipe into memory, for an output that takes no splice. Empty on an
+  /// error.
   chain read_out(std::uint64_t bytes);
 
   [[nodiscard]] bool over() const { return over_; }  ///< ended or evicted, and nothing is left
@@ -87,11 +89,11 @@ class source final : watch, timer {
   std::uint64_t front_total_ = 0;  // bytes of the unfinished frame behind them; 0: its header is not complete
   std::uint64_t in_pipe_ = 0;      // bytes of the front frame that lie in the pipe, all of them there
   std::uint64_t capacity_ = 0;     // of the pipe, as far as was asked
-  std::uint64_t seen_ = 0;         // present() when it was looked at last, for a frame that is awaited in the pipe
-  bool awaiting_ = false;          // an unfinished frame is left in the pipe for now
-  bool overdue_ = false;           // and did not complete in time
-  bool gathering_ = false;         // the unfinished frame is taken into memory: it did not complete in the pipe
-  bool timed_ = false;             // the unfinished frame's clock runs
+  std::uint64_t seen_ = 0;  // present() when it was looked at last, for a frame that is awaited in the pipe
+  bool awaiting_ = false;   // an unfinished frame is left in the pipe for now
+  bool overdue_ = false;    // and did not complete in time
+  bool gathering_ = false;  // the unfinished frame is taken into memory: it did not complete in the pipe
+  bool timed_ = false;      // the unfinished frame's clock runs
   std::uint32_t since_ms_ = 0;
   bool over_ = false;
   std::string reason_;

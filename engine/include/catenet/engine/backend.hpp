@@ -136,11 +136,12 @@ class backend {
   /// Sends part of a file as far as the socket takes it at once: bytes, 0 at the end of the file, -EAGAIN
   /// when the socket is full, or -errno.
   virtual std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length);
-  /// Sends the chain's first `bytes_max` bytes, which are memory, as far as the socket takes them at once: bytes,
-  /// -EAGAIN, or -errno.
+  /// Sends the chain's first `bytes_max` bytes, which are memory, as far as the socket takes them at once:
+  /// bytes, -EAGAIN, or -errno.
   virtual std::int64_t send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool more_follows);
-  /// Reads part of a file into the page cache and completes with how many bytes there were, or -errno. False when
-  /// this back end cannot do that beside the loop: then the kernel was asked to read ahead, and nothing completes.
+  /// Reads part of a file into the page cache and completes with how many bytes there were, or -errno. False
+  /// when this back end cannot do that beside the loop: then the kernel was asked to read ahead, and nothing
+  /// completes.
   virtual bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length);
   /// Closes a descriptor that no operation was ever asked of, or a listener whose accept has ended.
   virtual void close_now(int fd);

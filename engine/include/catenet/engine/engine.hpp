@@ -25,14 +25,15 @@ struct engine_options {
   backend_source* source = nullptr;  ///< instead of `io`: see simulation.hpp
   depot_options slab{};
 
-  std::uint32_t park_after_ms = 1000;       ///< a stream quiet for so long is parked on a poll
-  std::uint32_t linger_ms = 2000;           ///< after our FIN, how long the peer may take to end
-  std::uint32_t drain_ms = 5000;            ///< after stop(), how long streams may take to finish
-  std::uint32_t send_stall_ms = 30000;      ///< a peer that acknowledges nothing for so long is reset
-  std::uint64_t high_watermark = 256_KiB;   ///< unsent bytes above which send() says `queued`
-  std::uint64_t low_watermark = 64_KiB;     ///< and to which they must fall for writable()
-  std::uint64_t send_limit = 64_MiB;        ///< unsent bytes above which send() refuses
-  std::uint64_t page_reference_bytes_min = 16_KiB;  ///< a page body's view from so many bytes on is sent by reference
+  std::uint32_t park_after_ms = 1000;      ///< a stream quiet for so long is parked on a poll
+  std::uint32_t linger_ms = 2000;          ///< after our FIN, how long the peer may take to end
+  std::uint32_t drain_ms = 5000;           ///< after stop(), how long streams may take to finish
+  std::uint32_t send_stall_ms = 30000;     ///< a peer that acknowledges nothing for so long is reset
+  std::uint64_t high_watermark = 256_KiB;  ///< unsent bytes above which send() says `queued`
+  std::uint64_t low_watermark = 64_KiB;    ///< and to which they must fall for writable()
+  std::uint64_t send_limit = 64_MiB;       ///< unsent bytes above which send() refuses
+  std::uint64_t page_reference_bytes_min =
+      16_KiB;                               ///< a page body's view from so many bytes on is sent by reference
   std::uint32_t receive_blocks_max = 1024;  ///< most blocks in a core's receive ring; power of two
   int listen_backlog = 4096;
   bool handle_signals = true;  ///< SIGINT and SIGTERM stop(), SIGPIPE is ignored, while run() runs

@@ -29,9 +29,7 @@ class seeded_random {
  public:
   explicit seeded_random(std::uint64_t seed);
   std::uint64_t next();
-  std::uint64_t below(std::uint64_t n) {
-    return n >> 32 == 0 ? (next() >> 32) * n >> 32 : next() % n;
-  }
+  std::uint64_t below(std::uint64_t n) { return n >> 32 == 0 ? (next() >> 32) * n >> 32 : next() % n; }
   /// From least to most, both included.
   std::uint64_t between(std::uint64_t least, std::uint64_t most) { return least + below(most - least + 1); }
   bool chance(unsigned per_mille) { return per_mille != 0 && below(1000) < per_mille; }
@@ -52,6 +50,7 @@ struct simulation_options {
   unsigned held_back = 150;      ///< what ended is told in a later turn
   unsigned accept_fails = 5;     ///< no descriptor, no memory, or the peer is gone
   unsigned split_on_wire = 300;  ///< bytes arrive in two pieces
+  unsigned cancel_misses = 20;   ///< a cancel finds nothing, and has to be said again
   unsigned spurious_wake = 20;   ///< a wait returns with nothing
   std::uint32_t latency_us_max = 2000;
   std::uint32_t oversleep_us_max = 500;  ///< how late a core, woken or timed out, begins its turn
@@ -105,8 +104,8 @@ class simulation final : public backend_source {
   /// After a delay, the peer connects to where the engine listens.
   void connect(simulated_peer& peer, const endpoint& to, std::uint64_t delay_us = 0);
 
-  /// Where the engine may connect to: for each connection, `make` gives the peer that answers, or null when it is
-  /// refused.
+  /// Where the engine may connect to: for each connection, `make` gives the peer that answers, or null when
+  /// it is refused.
   void answer(const endpoint& at, callback<simulated_peer*()> make);
 
   /// Does the next thing that is due, and moves time on to it. False when nothing will ever be due.

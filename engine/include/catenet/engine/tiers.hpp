@@ -11,9 +11,9 @@
 namespace catenet {
 
 enum class tier : std::uint8_t {
-  copied,            ///< from memory, by a send or a write
-  page_reference,    ///< sendfile from the page cache or a page body's memfd
-  spliced,           ///< through a pipe, from one descriptor to another
+  copied,          ///< from memory, by a send or a write
+  page_reference,  ///< sendfile from the page cache or a page body's memfd
+  spliced,         ///< through a pipe, from one descriptor to another
 };
 inline constexpr std::size_t tier_count = 3;
 [[nodiscard]] std::string_view text(tier t);

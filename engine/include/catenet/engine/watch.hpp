@@ -13,8 +13,8 @@ namespace catenet {
 class core;
 class watch_set;
 
-/// One descriptor being watched; derive from it. It stays where it is while it is watched, and ends its watch when
-/// it ends. Used on the thread of its core only.
+/// One descriptor being watched; derive from it. It stays where it is while it is watched, and ends its watch
+/// when it ends. Used on the thread of its core only.
 class watch {
  public:
   watch() = default;
@@ -28,8 +28,8 @@ class watch {
  protected:
   virtual ~watch() { unwatch(); }
 
-  /// The descriptor became readable (or ended), writable, or failed: told once a change, so the callee has to go on
-  /// until the kernel says EAGAIN. It may end any watch, this one too.
+  /// The descriptor became readable (or ended), writable, or failed: told once a change, so the callee has to
+  /// go on until the kernel says EAGAIN. It may end any watch, this one too.
   virtual void ready(bool readable, bool writable, bool failed) = 0;
   /// The engine is stopping: finish, and unwatch; the core runs on until nothing is watched.
   virtual void drain() { unwatch(); }
@@ -57,8 +57,8 @@ class watch_set {
   /// EPERM: a regular file, which is always ready.
   error add(int fd, watch& w);
 
-  /// Calls ready(false, false, false) in the next turn of the loop, which comes at once: for going on with what is
-  /// not finished without keeping others waiting.
+  /// Calls ready(false, false, false) in the next turn of the loop, which comes at once: for going on with
+  /// what is not finished without keeping others waiting.
   void again(watch& w);
 
   [[nodiscard]] std::size_t live() const { return live_; }

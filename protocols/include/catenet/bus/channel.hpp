@@ -1,10 +1,11 @@
-// A channel: a bounded queue of packets to one thread, from one other or from many, with waiting on both ends.
+// A channel: a bounded queue of packets to one thread, from one other or from many, with waiting on both
+// ends.
 //
 //   sender ─ send() ─▶ [ ring of send_packets ] ─ receive() ─▶ receiver
 //     ▲ waits while it is full                      waits while it is empty ▲
 //
-// Waking is batched: a receiver that sleeps is rung once however much comes; senders that wait are rung once half
-// of the ring is free. A sender that is told `full` holds the packet still: that is the back-pressure.
+// Waking is batched: a receiver that sleeps is rung once however much comes; senders that wait are rung once
+// half of the ring is free. A sender that is told `full` holds the packet still: that is the back-pressure.
 #pragma once
 
 #include <catenet/bus/packet.hpp>
@@ -45,13 +46,15 @@ struct channel_state {
   [[nodiscard]] std::size_t size() const;
   [[nodiscard]] std::size_t capacity() const;
 
-  /// After a push: rings the receiver if it sleeps. The fence: either it is seen to sleep, or it sees the packet.
+  /// After a push: rings the receiver if it sleeps. The fence: either it is seen to sleep, or it sees the
+  /// packet.
   void wake_receiver() {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     if (receiver_waits.load(std::memory_order_relaxed)) [[unlikely]]
       ring_receiver();
   }
-  /// After a pop, which needs no fence: who was missed is seen by the next pop, or by the one that finds nothing.
+  /// After a pop, which needs no fence: who was missed is seen by the next pop, or by the one that finds
+  /// nothing.
   void wake_senders() {
     if (senders_wait.load(std::memory_order_relaxed)) [[unlikely]]
       ring_senders(false);
@@ -71,12 +74,12 @@ struct channel_state {
   alignas(64) std::atomic<bool> receiver_waits{false};
   std::atomic<bool> senders_wait{false};
   std::mutex mutex;
-  std::shared_ptr<bell> receiver_bell;                   ///< guarded by mutex
-  std::vector<std::shared_ptr<bell>> sender_bells;       ///< of those who wait; guarded by mutex
+  std::shared_ptr<bell> receiver_bell;              ///< guarded by mutex
+  std::vector<std::shared_ptr<bell>> sender_bells;  ///< of those who wait; guarded by mutex
 };
 
-/// A coroutine that waits at an end of a channel, with the packet that it sends or is given. Ending it withdraws it
-/// in O(1).
+/// A coroutine that waits at an end of a channel, with the packet that it sends or is given. Ending it
+/// withdraws it in O(1).
 struct channel_waiter
     : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
   std::coroutine_handle<> who;
@@ -84,7 +87,8 @@ struct channel_waiter
   bool done = false;  // sent, or received
 };
 
-/// What an end of a channel has on the thread where somebody waited: a bell and who waits. First come, first served.
+/// What an end of a channel has on the thread where somebody waited: a bell and who waits. First come, first
+/// served.
 class channel_end {
  public:
   channel_end(channel_state& of, bool sends);
@@ -112,8 +116,8 @@ class channel_end {
 
 }  // namespace detail
 
-/// The sending end. Used on one thread at a time; may be moved to another while nobody waits on it. The receiver
-/// sees the end once the last sender has ended and all is received.
+/// The sending end. Used on one thread at a time; may be moved to another while nobody waits on it. The
+/// receiver sees the end once the last sender has ended and all is received.
 class sender {
  public:
   sender() = default;
@@ -140,8 +144,8 @@ class sender {
     return push_result::sent;
   }
 
-  /// co_await tx.send(p): true once it was sent, false when the receiver has ended. Waits while the channel is full,
-  /// first come first served at this end. Needs a station.
+  /// co_await tx.send(p): true once it was sent, false when the receiver has ended. Waits while the channel
+  /// is full, first come first served at this end. Needs a station.
   class [[nodiscard]] sending : detail::channel_waiter {
    public:
     sending(sender& by, send_packet&& p) : by_(by) { packet = std::move(p); }
@@ -161,7 +165,8 @@ class sender {
   };
   sending send(send_packet&& p) { return {*this, std::move(p)}; }
 
-  /// For a plain thread: turns its station until the packet was sent, the receiver has ended, or the time is over.
+  /// For a plain thread: turns its station until the packet was sent, the receiver has ended, or the time is
+  /// over.
   push_result send_for(send_packet& p, std::chrono::nanoseconds most);
 
   void close();
@@ -202,8 +207,8 @@ class receiver {
     return got;
   }
 
-  /// co_await rx.receive(): the next packet; std::nullopt once every sender has ended and all was received. Several
-  /// coroutines are served first come first served. Needs a station.
+  /// co_await rx.receive(): the next packet; std::nullopt once every sender has ended and all was received.
+  /// Several coroutines are served first come first served. Needs a station.
   class [[nodiscard]] receiving : detail::channel_waiter {
    public:
     explicit receiving(receiver& by) : by_(by) {}
@@ -227,8 +232,8 @@ class receiver {
   };
   receiving receive() { return receiving{*this}; }
 
-  /// For a plain thread: turns its station until there is a packet (true), every sender has ended and nothing is
-  /// left, or the time is over.
+  /// For a plain thread: turns its station until there is a packet (true), every sender has ended and nothing
+  /// is left, or the time is over.
   bool wait_for(std::chrono::nanoseconds most);
   /// Every sender has ended, and nothing is left.
   [[nodiscard]] bool ended() const { return state_->ended(); }

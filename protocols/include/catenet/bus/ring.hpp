@@ -1,7 +1,7 @@
 // Bounded queues between threads: one consumer; one producer (spsc_ring) or many (mpsc_ring).
 //
-// Both hand over by release and acquire, so what was written before a push is seen after its pop. Neither ever
-// waits for another thread. Templates over the atomic, so that the interleaving checker can run them.
+// Both hand over by release and acquire, so what was written before a push is seen after its pop. Neither
+// ever waits for another thread. Templates over the atomic, so that the interleaving checker can run them.
 #pragma once
 
 #include <atomic>
@@ -61,8 +61,8 @@ class spsc_ring {
   std::uint64_t tail_seen_ = 0;  // the consumer's
 };
 
-/// Each cell tells by its turn whose it is: `n` is free for the n-th push, `n + 1` holds what that push put there,
-/// `n + capacity` is free again. A producer claims a number, fills the cell, and moves its turn on.
+/// Each cell tells by its turn whose it is: `n` is free for the n-th push, `n + 1` holds what that push put
+/// there, `n + capacity` is free again. A producer claims a number, fills the cell, and moves its turn on.
 template <class T, template <class> class Atomic = std::atomic>
 class mpsc_ring {
  public:
@@ -82,7 +82,8 @@ class mpsc_ring {
       if (ahead < 0) return false;  // still holds what was pushed a round ago
       if (ahead > 0) {
         at = tail_.load(std::memory_order_relaxed);
-      } else if (tail_.compare_exchange_weak(at, at + 1, std::memory_order_relaxed, std::memory_order_relaxed)) {
+      } else if (tail_.compare_exchange_weak(at, at + 1, std::memory_order_relaxed,
+                                             std::memory_order_relaxed)) {
         c.value = std::move(value);
         c.turn.store(at + 1, std::memory_order_release);
         return true;

@@ -15,6 +15,7 @@
 #include <catenet/bus/space.hpp>
 #include <catenet/bus/station.hpp>
 #include <catenet/frame/format.hpp>
+#include <catenet/slab/waiter.hpp>
 
 #include <boost/intrusive/list.hpp>
 
@@ -209,6 +210,8 @@ class writer final : turn_end {
   [[nodiscard]] bool impossible(std::uint64_t bytes) const;
   void at_turn_end() override;
   void serve();
+  void ask_for_block();
+  static void block_came(waiter& asked, lease block);
   template <class F>
   static void for_parts(const slot& of, std::uint64_t begin, std::uint64_t end, F&& f);
   static void scatter(const slot& into, std::uint64_t offset, std::span<const std::byte> from);
@@ -233,7 +236,12 @@ class writer final : turn_end {
   std::vector<lease> spare_;  // blocks for the reservation that is being made
   station* station_ = nullptr;
   boost::intrusive::list<pending_slot, boost::intrusive::constant_time_size<false>> waiting_;
-  std::unique_ptr<alarm> retry_;  // while somebody waits
+  struct request : waiter {
+    request(size_class c, writer& w) : waiter(c, priority::in_process, &writer::block_came), by(w) {}
+    writer& by;
+  };
+  std::optional<request> request_;  // for the first who waits
+  std::unique_ptr<alarm> retry_;    // while somebody waits
 };
 
 }  // namespace catenet::bus

@@ -1,12 +1,12 @@
-// Merges message streams: N inputs (pipes, FIFOs, sockets, files) of frames [magic][size][payload] become one output
-// of whole frames, in order within each input and fair in bytes between them.
+// Merges message streams: N inputs (pipes, FIFOs, sockets, files) of frames [magic][size][payload] become one
+// output of whole frames, in order within each input and fair in bytes between them.
 //
 //   input ─▶ (waits until its frame is complete) ─▶ round robin, weighted ─▶ output
 //              large: stays in the input's pipe, moved by splice
 //              small, or longer than a pipe: gathered in blocks, whole runs written at once
 //
-// A frame is admitted when it is complete, so a slow or hostile input holds up nobody, and evicting one never leaves
-// half a frame in the output. While the output is full nothing is read, and no input is blamed for it.
+// A frame is admitted when it is complete, so a slow or hostile input holds up nobody, and evicting one never
+// leaves half a frame in the output. While the output is full nothing is read, and no input is blamed for it.
 #pragma once
 
 #include <catenet/engine/callback.hpp>
@@ -24,20 +24,21 @@ namespace catenet::merge {
 
 struct options {
   const frame::format* how = &frame::magic_u32;
-  std::uint64_t frame_bytes_max = 16_MiB;    ///< longest payload
-  std::uint32_t deadline_ms = 0;             ///< from a frame's first byte to its last; 0: none
-  std::uint64_t rate_min = 0;                ///< bytes/s that an unfinished frame has to grow by; 0: none
-  std::uint64_t splice_bytes_min = 32_KiB;   ///< frames from this size on are spliced, shorter ones copied
-  std::uint64_t quantum_bytes = 64_KiB;      ///< for weight 1, a round
+  std::uint64_t frame_bytes_max = 16_MiB;   ///< longest payload
+  std::uint32_t deadline_ms = 0;            ///< from a frame's first byte to its last; 0: none
+  std::uint64_t rate_min = 0;               ///< bytes/s that an unfinished frame has to grow by; 0: none
+  std::uint64_t splice_bytes_min = 32_KiB;  ///< frames from this size on are spliced, shorter ones copied
+  /// A round, for the heaviest input: no more than the pipe of an input holds, else it runs dry in its turn.
+  std::uint64_t quantum_bytes = 64_KiB;
 };
 
 /// What became of one input.
 struct input_statistics {
   std::string name;
   std::uint64_t frames = 0;
-  std::uint64_t bytes = 0;   ///< of whole frames, headers included, that were put out
+  std::uint64_t bytes = 0;  ///< of whole frames, headers included, that were put out
   bool ended = false;
-  std::string evicted;       ///< why; empty when it was not
+  std::string evicted;  ///< why; empty when it was not
 };
 
 struct statistics {
@@ -46,7 +47,8 @@ struct statistics {
   std::uint64_t output_full = 0;  ///< times that the output took nothing more
 };
 
-/// Lives on one core and is used on its thread only, from adding inputs to its end. It must end before the core does.
+/// Lives on one core and is used on its thread only, from adding inputs to its end. It must end before the
+/// core does.
 class merger {
  public:
   merger(core& on, options how);
@@ -54,15 +56,15 @@ class merger {
   merger(const merger&) = delete;
   merger& operator=(const merger&) = delete;
 
-  /// Where frames go. Takes the descriptor over. A pipe is reopened, so that the flags of others who have it are not
-  /// touched. Before start().
+  /// Where frames go. Takes the descriptor over. A pipe is reopened, so that the flags of others who have it
+  /// are not touched. Before start().
   error output(int fd);
-  /// One more input, from 1 byte of weight on; takes the descriptor over. `name` is for messages. Before start() or
-  /// after, while the merger runs.
+  /// One more input, from 1 byte of weight on; takes the descriptor over. `name` is for messages. Before
+  /// start() or after, while the merger runs.
   error input(int fd, std::string name, std::uint32_t weight = 1);
 
-  /// Begins. `done` is called once, when every input has ended and all of it is out, or the output failed (then with
-  /// an error); it may end the merger.
+  /// Begins. `done` is called once, when every input has ended and all of it is out, or the output failed
+  /// (then with an error); it may end the merger.
   void start(callback<void(const error&)> done);
 
   [[nodiscard]] merge::statistics statistics() const;

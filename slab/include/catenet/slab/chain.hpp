@@ -84,6 +84,8 @@ class chain {
   /// A copy of bytes; empty when the slab has no room for all of them.
   static chain copy_of(std::span<const std::byte> bytes);
   static chain copy_of(std::string_view text) { return copy_of(as_bytes(text)); }
+  /// A copy of what iovecs name.
+  static chain copy_of(std::span<const iovec> pieces);
   /// Fresh blocks for `bytes` bytes of whatever content, in a mix of classes that wastes at most a quarter.
   static chain of_size(std::uint64_t bytes);
 
@@ -107,6 +109,21 @@ class chain {
   /// into fresh blocks. False, and nothing changed, when the slab has none.
   [[nodiscard]] bool append_copy(std::span<const std::byte> bytes);
   [[nodiscard]] bool append_copy(std::string_view text) { return append_copy(as_bytes(text)); }
+
+  /// Copies bytes before the beginning: into the first block's headroom where nobody else refers to that block, else
+  /// into fresh blocks, which keep what they do not need as headroom. False, and nothing changed, when the slab has
+  /// none.
+  [[nodiscard]] bool prepend_copy(std::span<const std::byte> bytes);
+  [[nodiscard]] bool prepend_copy(std::string_view text) { return prepend_copy(as_bytes(text)); }
+  /// Bytes that prepend_copy can put before the beginning without a block.
+  [[nodiscard]] std::size_t headroom() const;
+
+  /// Makes the first n bytes (at most the largest class) one piece, copying what is not yet; front() has them then.
+  /// False, and nothing changed, when there are fewer, a file region is among them, or the slab has no block.
+  [[nodiscard]] bool gather(std::size_t n);
+
+  /// Refers to the text of a string, which it takes over. False, and `text` as it was, when memory ran out.
+  [[nodiscard]] bool append_string(std::string&& text);
 
   /// Refers to memory that lives as long as the process.
   [[nodiscard]] bool append_constant(std::string_view text);
@@ -228,6 +245,7 @@ class chain {
  private:
   friend class reservation;
   void grow_tail(std::size_t by);
+  void grow_head(std::span<const std::byte> bytes);
   static void drop_many(segment* s);
   bool share_one(chain& twin);
   bool share_into(chain& twin, std::uint64_t offset, std::uint64_t length);

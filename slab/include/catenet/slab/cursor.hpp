@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 
 namespace catenet {
 
@@ -35,6 +36,15 @@ class cursor {
   /// none. The cursor stays.
   [[nodiscard]] std::optional<std::uint64_t> find(std::byte wanted) const;
   [[nodiscard]] std::optional<std::uint64_t> find_crlf() const;
+
+  /// The place the cursor is at, and back to it. A mark is a copy of the cursor.
+  [[nodiscard]] cursor mark() const { return *this; }
+  void rewind(const cursor& to) { *this = to; }
+
+  /// Distance to the next place where that text stands (it may lie over borders); std::nullopt when it stands nowhere.
+  [[nodiscard]] std::optional<std::uint64_t> find(std::string_view text) const;
+  /// Whether the bytes from here on begin with that text.
+  [[nodiscard]] bool starts_with(std::string_view text) const;
 
   /// Copies out.size() bytes and moves on; false, and nothing moved, when there are fewer.
   bool read(std::span<std::byte> out);

@@ -158,7 +158,9 @@ class depot {
   struct flows {
     std::uint64_t taken = 0, given = 0, refills = 0, spills = 0;
   };
+#ifdef CATENET_CHECKS
   void report_missing();
+#endif
   struct tally;
   void collect(tally& t) const;
 

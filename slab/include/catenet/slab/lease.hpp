@@ -27,9 +27,9 @@ class lease {
 
   /// Rents from the calling thread's pool the smallest block of at least `bytes` (the largest there is when none
   /// is so big). Empty when the thread has no pool or the capacity is reached.
-  static lease of(std::size_t bytes) {
+  static lease of(std::size_t bytes, const caller& who = caller::current()) {
     pool* p = pool::current();
-    return p == nullptr ? lease{} : lease{p->rent(p->classes().fitting(bytes))};
+    return p == nullptr ? lease{} : lease{p->rent(p->classes().fitting(bytes), who)};
   }
 
   explicit operator bool() const { return block_ != nullptr; }

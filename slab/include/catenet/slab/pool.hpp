@@ -15,6 +15,7 @@
 #include <catenet/slab/block.hpp>
 #include <catenet/slab/counter.hpp>
 #include <catenet/slab/depot.hpp>
+#include <catenet/slab/ownership.hpp>
 #include <catenet/slab/poison.hpp>
 #include <catenet/slab/segment.hpp>
 
@@ -69,15 +70,15 @@ class pool {
 
   /// Rents a block: refs 1, state rented; its bytes are whatever they were. Null when the depot's capacity is
   /// reached. O(1), no atomic operation while the cache has one.
-  block* rent(size_class c);
+  block* rent(size_class c, const caller& who = caller::current());
 
   /// The same for a purpose: priority::transmit may take from what the depot keeps aside, and a request is refused
   /// while one of the same or a higher priority waits. rent() asks as priority::in_process.
-  block* rent_for(size_class c, priority urgency);
+  block* rent_for(size_class c, priority urgency, const caller& who = caller::current());
 
   /// A block of class `c` from the same extent as `with` (so that one registered buffer holds both) when there is
   /// one, else from anywhere. For a header and its body. Null when the capacity is reached.
-  block* rent_beside(size_class c, const block* with);
+  block* rent_beside(size_class c, const block* with, const caller& who = caller::current());
 
   /// Rents a block, or, when none is to be had, notes the waiter down and returns null: it is served from turn(),
   /// first-in first-out within its priority. Null without w.waiting() means that not even the note found memory.
@@ -94,7 +95,7 @@ class pool {
   void decay(std::uint64_t now_ms);
 
   /// Gives a block back whose last reference has ended. At home only.
-  void give(block* b);
+  void give(block* b, const caller& who = caller::current());
 
   /// Marks a rented block as lent to the kernel, and back.
   void lend(block* b) {
@@ -130,6 +131,9 @@ class pool {
     }
   }
 
+  /// Ends one reference to foreign memory that was made here.
+  void drop_foreign(foreign_memory* f);
+
   /// Ends a segment from a thread that has no pool: straight to the home's inbox.
   static void drop_from_outside(segment* s);
 
@@ -157,7 +161,7 @@ class pool {
     detail::want want;             // at the depot
   };
 
-  block* rent_slow(size_class c);
+  block* rent_slow(size_class c, const caller& who);
   bool refill(size_class c);
   void load(size_class c, arena::run batch);
   void overflow(size_class c);
@@ -184,7 +188,6 @@ class pool {
   void post(segment* s);
   parcel* open_parcel(pool_id home);
   static void send_alone(segment* s);
-  void drop_foreign(foreign_memory* f);
   void flush();
   bool resign();
   pool(depot& from, pool_id number);
@@ -214,10 +217,10 @@ class pool {
   pool* previous_ = nullptr;
 };
 
-inline block* pool::rent(size_class c) {
+inline block* pool::rent(size_class c, const caller& who) {
   cache* k = detail::in_register(&caches_[c]);
   block* b = k->head;
-  if (b == nullptr) [[unlikely]] return rent_slow(c);
+  if (b == nullptr) [[unlikely]] return rent_slow(c, who);
   k->head = b->link;
   const std::uint64_t count = k->count.get() - 1;
   k->count.set(count);
@@ -228,11 +231,13 @@ inline block* pool::rent(size_class c) {
 #ifdef CATENET_CHECKS
   ++b->generation;
 #endif
+  detail::note_rent(b, who);
   unpoison(b->data, b->capacity());
   return b;
 }
 
-inline void pool::give(block* b) {
+inline void pool::give(block* b, const caller& who) {
+  detail::note_return(b, who);
   if (b->payer != nullptr) [[unlikely]] uncharge(b);
   cache* k = detail::in_register(&caches_[b->cls]);
   poison(b->data, b->capacity());

@@ -1,0 +1,221 @@
+// A reverse proxy: what comes to --listen is asked of --to, and both bodies stream, with memory bounded by
+// back-pressure.
+//
+//   client ──request──▶ server session ──upload()──▶ call ──▶ upstream (connections kept, per core)
+//          ◀── write() ──────────────── next() ◀────────────
+#include <catenet/engine/core.hpp>
+#include <catenet/engine/endpoint.hpp>
+#include <catenet/engine/engine.hpp>
+#include <catenet/http/client.hpp>
+#include <catenet/http/server.hpp>
+
+#include <CLI/CLI.hpp>
+#include <sys/resource.h>
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+using namespace catenet;
+
+namespace {
+
+struct options {
+  std::string listen = "127.0.0.1:8080";
+  std::string to;
+  unsigned cores = 1;
+  std::string io = "auto";
+  http::client_options client;
+};
+
+// How soon it is seen that a client has gone while its answer is waited for.
+constexpr std::uint32_t look_ms = 50;
+
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// Fields that are about one connection and go no further (RFC 9110 §7.6.1), or that are said anew for the
+// next.
+bool stays_here(const http::fields& all, std::string_view name) {
+  static constexpr std::string_view hop_by_hop[] = {
+      "connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade", "content-length"};
+  for (const std::string_view one : hop_by_hop)
+    if (http::equal_ignoring_case(one, name)) return true;
+  return all.lists("connection", name);
+}
+
+bool is_any_of(std::string_view name, std::initializer_list<std::string_view> names) {
+  for (const std::string_view one : names)
+    if (http::equal_ignoring_case(one, name)) return true;
+  return false;
+}
+
+std::string joined(const http::fields& all, std::string_view name, const std::string& last) {
+  std::string list;
+  for (const http::field one : all)
+    if (http::equal_ignoring_case(one.name, name) && !one.value.empty()) list.append(one.value).append(", ");
+  return list + last;
+}
+
+// "for" of RFC 7239 §6: an IPv6 address is quoted and in brackets.
+std::string forwarded_for(const endpoint& peer) {
+  const std::string host = peer.host();
+  if (peer.is_unix() || host.empty()) return "unknown";
+  return host.find(':') == std::string::npos ? host : "\"[" + host + "]\"";
+}
+
+http::client_request request_for(http::request& rq) {
+  const http::request_head& head = rq.head();
+  std::string target{head.target};
+  if (!target.starts_with('/')) {  // absolute-form: only the path is the upstream's business
+    target = head.path;
+    if (!head.query.empty()) target.append("?").append(head.query);
+  }
+  http::client_request made{head.method_name, target};
+  const std::string_view host = rq.authority();
+  if (!host.empty()) made.host(host);
+  for (const http::field one : head.fields)
+    if (!stays_here(head.fields, one.name) &&
+        !is_any_of(one.name, {"host", "expect", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
+                              "forwarded", "via"}))
+      made.header(one.name, one.value);
+  const endpoint peer = rq.remote();
+  std::string forwarded = "for=" + forwarded_for(peer) + ";proto=http";
+  if (!host.empty()) forwarded.append(";host=\"").append(host).append("\"");
+  made.header("X-Forwarded-For",
+              joined(head.fields, "x-forwarded-for", peer.is_unix() ? "unknown" : peer.host()));
+  made.header("X-Forwarded-Proto", "http");
+  if (!host.empty()) made.header("X-Forwarded-Host", host);
+  made.header("Forwarded", joined(head.fields, "forwarded", forwarded));
+  made.header("Via", joined(head.fields, "via", "1.1 catenet"));  // RFC 9110 §7.6.3
+  if (head.chunked)
+    made.chunked();
+  else if (head.has_length)
+    made.length(head.content_length);
+  return made;
+}
+
+/// Gives the call up when the client has gone while nothing is read from or written to it.
+class watch final : timer {
+ public:
+  watch(http::request& rq, http::call& c) : rq_(rq), call_(c) { rq_.core().timers().start(*this, look_ms); }
+
+ private:
+  void expire() override {
+    if (rq_.aborted()) return call_.abort();
+    rq_.core().timers().start(*this, look_ms);
+  }
+  http::request& rq_;
+  http::call& call_;
+};
+
+// The request's body, from the client to the upstream. What is wrong with it ends the call, and is left in
+// `broken`.
+task<> upload(http::request& rq, http::call& c, http::fault& broken) {
+  try {
+    while (std::optional<chain> part = co_await rq.body().next())
+      if (!co_await c.write(std::move(*part))) co_return;
+    c.finish();
+  } catch (const http::aborted& a) {
+    broken = a.why();
+    c.abort();
+  }
+}
+
+void answer_failure(const http::client_error& why, http::response& rs) {
+  const bool busy = why.what == http::client_failure::busy || why.what == http::client_failure::no_memory;
+  rs.status(why.timeout() ? 504 : busy ? 503 : 502).text("upstream: ", why.text(), "\n");
+}
+
+void pass_head(const http::reply_head& head, http::response& rs) {
+  rs.status(head.status);
+  for (const http::field one : head.fields)
+    if (!stays_here(head.fields, one.name) && !http::equal_ignoring_case(one.name, "via"))
+      rs.header(one.name, one.value);
+  rs.header("Via", joined(head.fields, "via", "1.1 catenet"));
+  if (head.has_length) rs.length(head.content_length);
+}
+
+task<> forward(http::client& upstream, const http::origin& to, http::request& rq, http::response& rs) {
+  http::call c = upstream.start(to, request_for(rq));
+  http::fault broken;
+  const bool with_body = rq.head().chunked || rq.head().has_length;
+  task<> up;
+  if (with_body) up = upload(rq, c, broken);
+  const watch over{rq, c};
+
+  const http::reply_head* head = co_await c.reply();
+  if (broken) throw http::aborted(broken);  // the server answers that
+  if (head == nullptr) {
+    answer_failure(c.why(), rs);
+    co_return;
+  }
+  pass_head(*head, rs);
+  bool there = co_await rs.write(chain{});
+  while (there) {
+    std::optional<chain> part = co_await c.next();
+    if (!part) break;
+    there = co_await rs.write(std::move(*part));
+  }
+  if (!there) co_return;  // ends the call, and with it the upstream's connection
+  // Half an answer must not look whole: the client's connection ends without the last chunk.
+  if (!c.complete()) throw http::aborted({502, "the upstream ended early"});
+  if (c.trailers() != nullptr)
+    c.trailers()->for_each([&](const http::field& one) { rs.trailer(one.name, one.value); });
+}
+
+void add_options(CLI::App& app, options& o) {
+  app.add_option("--listen", o.listen, "HOST:PORT or unix:PATH; port 0 picks a free one")
+      ->capture_default_str();
+  app.add_option("--to", o.to, "http://HOST:PORT, HOST:PORT or unix:PATH of the upstream")->required();
+  app.add_option("--cores", o.cores, "threads; 0: one for each processor")->capture_default_str();
+  app.add_option("--io", o.io, "uring, epoll or auto")->check(CLI::IsMember({"uring", "epoll", "auto"}));
+  app.add_option("--connections", o.client.connections_max, "to the upstream, a core")->capture_default_str();
+  app.add_option("--connect-ms", o.client.connect_ms, "for a connection to stand")->capture_default_str();
+  app.add_option("--head-ms", o.client.head_ms, "from request to answer")->capture_default_str();
+  app.add_option("--body-ms", o.client.body_ms, "between two pieces of an answer")->capture_default_str();
+}
+
+int fail(const error& e) {
+  std::fprintf(stderr, "reverse_proxy: %s\n", e.text().c_str());
+  return 1;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  options o;
+  o.client.idle_max = o.client.connections_max = 256;
+  CLI::App app{"A reverse proxy that streams both ways."};
+  add_options(app, o);
+  CLI11_PARSE(app, argc, argv);
+  raise_descriptor_limit();
+
+  http::origin to;
+  if (const error e = http::origin::parse(o.to, to)) return fail(e);
+  engine_options settings;
+  settings.cores = o.cores;
+  if (o.io != "auto") settings.io = o.io == "uring" ? io_choice::uring : io_choice::epoll;
+  engine net{settings};
+  http::client upstream{net, o.client};
+  http::server web{net};
+  for (const http::method m : {http::method::get, http::method::post, http::method::put,
+                               http::method::delete_, http::method::options, http::method::patch})
+    web.on(m, "/{rest...}",
+           [&](http::request& rq, http::response& rs) -> task<> { return forward(upstream, to, rq, rs); },
+           {.max_body = ~std::uint64_t{0} >> 1});
+  endpoint bound;
+  if (const error e = web.listen(o.listen, &bound)) return fail(e);
+  net.on_start([&] {
+    const std::string url = o.listen.starts_with("unix:") ? o.listen : "http://" + bound.text();
+    std::printf("catenet: listening on %s (%s, %u cores)\n", url.c_str(), std::string{net.io_name()}.c_str(),
+                net.cores());
+    std::fflush(stdout);
+  });
+  if (const error e = net.run()) return fail(e);
+  return 0;
+}

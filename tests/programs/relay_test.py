@@ -1,0 +1,160 @@
+#!/usr/bin/python3
+"""relay as a user runs it: SHA-256 through stalling readers, half-close, resets, and thousands of pairs."""
+
+import hashlib
+import os
+import random
+import resource
+import signal
+import socket
+import struct
+import subprocess
+import threading
+import time
+import unittest
+from pathlib import Path
+
+PROGRAM = Path(os.environ["CATENET_BUILD"]) / "examples" / "relay"
+RUNS = [(mode, backend) for mode in ("auto", "splice", "copy") for backend in ("uring", "epoll")]
+
+
+class Sink:
+    """A server that counts and hashes what it gets, each connection in a thread; answers with the digest at the end."""
+
+    def __init__(self, stall=0.0):
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        self.stall = stall
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.serve, args=(connection,), daemon=True).start()
+
+    def serve(self, connection):
+        digest, reads = hashlib.sha256(), 0
+        with connection:
+            try:
+                while data := connection.recv(1 << 17):
+                    digest.update(data)
+                    reads += 1
+                    if self.stall and reads % 20 == 1:
+                        time.sleep(self.stall)
+                connection.sendall(digest.hexdigest().encode())
+            except OSError:
+                pass
+
+    def close(self):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+class Relay:
+    def __init__(self, port, *options):
+        self.process = subprocess.Popen([PROGRAM, "--listen", "127.0.0.1:0", "--to", f"127.0.0.1:{port}", *options],
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        assert line.startswith("catenet: listening on "), line
+        self.port = int(line.rsplit(":", 1)[1])
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        _, err = self.process.communicate(timeout=20)
+        return self.process.returncode, err
+
+
+class RelayTest(unittest.TestCase):
+    def test_digests_through_stalling_readers(self):
+        for mode, backend in RUNS:
+            with self.subTest(mode=mode, backend=backend):
+                sink = Sink(stall=0.02)
+                relay = Relay(sink.port, "--mode", mode, "--io", backend)
+                before = relay.descriptors()
+
+                def send(seed, failures):
+                    data = random.Random(seed).randbytes(3_000_000 + seed)
+                    with relay.connect() as c:
+                        c.sendall(data)
+                        c.shutdown(socket.SHUT_WR)
+                        answer = b""
+                        while part := c.recv(100):
+                            answer += part
+                    if answer.decode() != hashlib.sha256(data).hexdigest():
+                        failures.append(seed)
+                failures = []
+                threads = [threading.Thread(target=send, args=(seed, failures)) for seed in range(6)]
+                for t in threads:
+                    t.start()
+                for t in threads:
+                    t.join()
+                self.assertEqual(failures, [])
+                deadline = time.time() + 5
+                while relay.descriptors() > before + 2 * 64 and time.time() < deadline:
+                    time.sleep(0.01)
+                self.assertLessEqual(relay.descriptors(), before + 2 * 64, "only idle pipes may stay open")
+                status, err = relay.stop()
+                self.assertEqual(status, 0, err)
+                self.assertIn("open 0", err)
+                sink.close()
+
+    def test_resets_in_the_middle(self):
+        for mode, backend in RUNS:
+            with self.subTest(mode=mode, backend=backend):
+                sink = Sink()
+                relay = Relay(sink.port, "--mode", mode, "--io", backend)
+                for i in range(20):
+                    c = relay.connect()
+                    c.sendall(b"x" * (i * 50_000 + 1))
+                    c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    c.close()
+                data = b"y" * 1_000_000
+                with relay.connect() as c:  # it still works
+                    c.sendall(data)
+                    c.shutdown(socket.SHUT_WR)
+                    self.assertEqual(c.recv(100).decode(), hashlib.sha256(data).hexdigest())
+                status, err = relay.stop()
+                self.assertEqual(status, 0, err)
+                sink.close()
+
+    def test_thousands_of_pairs_at_rest_hold_nothing(self):
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        pairs = min(5000, (hard - 1000) // 3)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        relay = Relay(listener.getsockname()[1], "--idle-ms", "0", "--drain-ms", "200")
+        clients, servers = [], []
+        for _ in range(pairs):
+            c = relay.connect()
+            c.sendall(b"hello")
+            clients.append(c)
+            s, _ = listener.accept()
+            servers.append(s)
+        for s in servers:
+            self.assertEqual(s.recv(10), b"hello")
+        memory = next(line for line in Path(f"/proc/{relay.process.pid}/status").read_text().splitlines()
+                      if line.startswith("VmRSS"))
+        self.assertLess(int(memory.split()[1]), 40_000, memory)
+        self.assertLess(relay.descriptors(), 2 * pairs + 2 * 64 + 50)
+        status, err = relay.stop()
+        self.assertEqual(status, 0, err)
+        for one in (*clients, *servers, listener):
+            one.close()
+
+    def test_bad_arguments_are_told(self):
+        done = subprocess.run([PROGRAM, "--listen", "127.0.0.1:0", "--to", "nowhere"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("no port", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
