@@ -26,7 +26,7 @@ fault read_request_line(std::string_view line, request_head& head);
 fault read_request_fields(request_head& head);
 
 /// Host [":" port] without userinfo (RFC 3986 §3.2.2); not empty. As many bytes before it may be read.
-bool valid_authority(std::string_view authority, std::size_t bytes_before);
+bool valid_authority(std::string_view authority, std::size_t bytes_before = 0);
 
 /// A decimal number below 2^63, digits only.
 bool read_decimal(std::string_view digits, std::uint64_t& value);

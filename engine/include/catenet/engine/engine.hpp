@@ -23,7 +23,7 @@ struct engine_options {
   unsigned cores = 1;  ///< 0 means one for each processor
   io_choice io = io_choice::automatic;
   backend_source* source = nullptr;  ///< instead of `io`: see simulation.hpp
-  depot_options slab;
+  depot_options slab{};
 
   std::uint32_t park_after_ms = 1000;      ///< a stream quiet for so long is parked on a poll
   std::uint32_t linger_ms = 2000;          ///< after our FIN, how long the peer may take nothing and not end
