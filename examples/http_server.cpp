@@ -1,6 +1,7 @@
 // The plain workhorse for load and tools: a few routes that between them use all of the engine. GET /stats
 // tells what it holds.
 #include <catenet/engine/page_body.hpp>
+#include <catenet/http/files.hpp>
 #include <catenet/http/server.hpp>
 #include <catenet/ws/server.hpp>
 
@@ -96,8 +97,12 @@ void add_routes(http::server& web) {
 
 int main(int argc, char** argv) {
   examples::server_program program{"An HTTP server to measure and to try things on."};
-  return program.run(argc, argv, [](http::server& web) {
+  std::string root;
+  program.app.add_option("--root", root, "a directory whose files are served at their paths")
+      ->check(CLI::ExistingDirectory);
+  return program.run(argc, argv, [&](http::server& web) {
     add_routes(web);
     add_websockets(web);
+    if (!root.empty()) web.get("/{path...}", http::files(root));
   });
 }
