@@ -24,6 +24,10 @@ constexpr std::uint32_t accept_complaint_ms = 10'000;  // one line in so long, h
 // What says something about one connection, not about accepting.
 bool passes(int code) { return code == ECANCELED || code == ECONNABORTED || code == EINTR || code == EAGAIN; }
 
+constexpr std::uint32_t memory_look_ms = 250;     // how often idle memory is looked at
+constexpr std::uint32_t memory_still_looks = 12;  // so many looks without a change, and the core sleeps on
+constexpr std::size_t memory_kept_bytes = 8_MiB;  // less than this is not worth waking up for
+
 token accept_token(std::size_t listener) {
   return {operation::accept, static_cast<std::uint32_t>(listener), 1};
 }
@@ -41,6 +45,7 @@ error core::start() {
   core_state& s = *state_;
   current_core = this;
   s.blocks = std::make_unique<pool>(engine_.slab());
+  s.blocks->set_wake([](void* self) { static_cast<core*>(self)->wake_for_blocks(); }, this);
   s.io = engine_.state_->make_backend({s.io_counters, engine_.state_->wake_fds[index_], index_});
   timers_.set_now(static_cast<std::uint32_t>(s.io->clock().steady_ms));
   if (error e = s.io->start()) return e;
@@ -98,6 +103,7 @@ void core::after_wait() {
   s.mail.run();
   s.watches.serve_again();
   end_of_turn();
+  look_after_memory(now.steady_ms);
   s.turns.add(1);
 }
 
@@ -205,6 +211,21 @@ void core::end_of_turn() {
   s.blocks->turn();
 }
 
+// Idle blocks go back to the system in small steps (pool::decay). A core that falls asleep with much memory
+// wakes for them now and then, until several steps in a row have found nothing to give.
+void core::look_after_memory(std::uint64_t now_ms) {
+  core_state& s = *state_;
+  if (now_ms - s.memory_looked_ms < memory_look_ms) return;
+  const bool was_asleep = std::exchange(s.memory_look.due, false);
+  s.memory_looked_ms = now_ms;
+  s.blocks->decay(now_ms);
+  const std::size_t committed = engine_.slab().memory().committed();
+  s.memory_still = was_asleep && committed == s.memory_committed ? s.memory_still + 1 : 0;
+  s.memory_committed = committed;
+  if (committed > memory_kept_bytes && s.memory_still < memory_still_looks && !s.draining)
+    timers_.start(s.memory_look, memory_look_ms);
+}
+
 // Receives that found no block are armed again when the slab has one. With none, they wait for the next turn.
 void core::feed_starved() {
   core_state& s = *state_;
@@ -278,6 +299,9 @@ bool core::post(callback<void()> run) {
     engine_.state_->wake(index_);
   return true;
 }
+
+// Another core has put blocks aside for who waits here.
+void core::wake_for_blocks() { engine_.state_->wake(index_); }
 
 stream* core::find(handle h) {
   if (h.core != index_ || !h) return nullptr;

@@ -18,14 +18,14 @@ namespace catenet {
 
 /// What a stream needs only while something is unsent or held back; from a free list of its core.
 struct stream_traffic {
-  chain queue;                      // accepted, not yet handed to the kernel
-  chain flight;                     // read by the send that is under way
-  chain held;                       // received while reading is paused
-  std::uint64_t expecting = 0;      // body bytes still to come, for reading into large blocks
-  std::unique_ptr<endpoint> target; // while connecting: the kernel may read it
-  std::uint64_t progress_mark = 0;  // what the kernel said last of how far the peer has come
-  std::uint32_t progress_ms = 0;    // and when that last changed
-  int warm_file = -1;               // this part of a file was read ahead: it is sent without asking again
+  chain queue;                       // accepted, not yet handed to the kernel
+  chain flight;                      // read by the send that is under way
+  chain held;                        // received while reading is paused
+  std::uint64_t expecting = 0;       // body bytes still to come, for reading into large blocks
+  std::unique_ptr<endpoint> target;  // while connecting: the kernel may read it
+  std::uint64_t progress_mark = 0;   // what the kernel said last of how far the peer has come
+  std::uint32_t progress_ms = 0;     // and when that last changed
+  int warm_file = -1;                // this part of a file was read ahead: it is sent without asking again
   std::uint64_t warm_from = 0;
   std::uint64_t warm_to = 0;
   stream_traffic* next = nullptr;
@@ -65,6 +65,15 @@ struct core_state {
     bool due = false;
     void expire() override { due = true; }
   } accept_retry;
+
+  // Looks after idle memory while a core sleeps, until nothing more goes back.
+  struct memory_timer final : timer {
+    bool due = false;
+    void expire() override { due = true; }
+  } memory_look;
+  std::uint64_t memory_looked_ms = 0;
+  std::size_t memory_committed = 0;  // when it was last looked at
+  std::uint32_t memory_still = 0;    // looks since that changed
 
   // Ends a wait when the time for draining is over.
   struct wake_timer final : timer {

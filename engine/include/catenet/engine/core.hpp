@@ -66,12 +66,12 @@ class core {
   /// function is dropped, once the core has ended.
   bool post(callback<void()> run);
 
-  /// Begins a connection to `where`, on this core's thread. The stream is there at once; what becomes of it is
-  /// told later, from the loop: opened() once the connection stands (reading is on then), or refused() with the
-  /// reason (ECONNREFUSED, ETIMEDOUT, …) and after it closed(). Meanwhile send() queues; abort() gives it up and so
-  /// does close() where nothing was sent, both with closed() alone. Its deadline is the time-out until then.
-  /// `speaks` must outlive the stream. Null when there is no descriptor or no memory for it: `why` says so, and
-  /// nothing is told. connect(2).
+  /// Begins a connection to `where`, on this core's thread. The stream is there at once; what becomes of it
+  /// is told later, from the loop: opened() once the connection stands (reading is on then), or refused()
+  /// with the reason (ECONNREFUSED, ETIMEDOUT, …) and after it closed(). Meanwhile send() queues; abort()
+  /// gives it up and so does close() where nothing was sent, both with closed() alone. Its deadline is the
+  /// time-out until then. `speaks` must outlive the stream. Null when there is no descriptor or no memory for
+  /// it: `why` says so, and nothing is told. connect(2).
   stream* connect(const endpoint& where, protocol& speaks, error& why, connect_options options = {});
 
   /// The stream a handle names, or null when it is gone. On the core's own thread only.
@@ -109,6 +109,8 @@ class core {
   void begin_drain();
   void press_drain();
   void feed_starved();
+  void wake_for_blocks();
+  void look_after_memory(std::uint64_t now_ms);
   void finish();
   void release();
   [[nodiscard]] bool finished() const;
