@@ -228,7 +228,7 @@ class PipeMerge(unittest.TestCase):
 
     def test_weights(self):
         """Three sources that always have something: shares of the output, while all of them send, within 5 %."""
-        for size in (500, 33_000):
+        for size in (500, 5_000):
             with self.subTest(size=size):
                 reader, writer = os.pipe()
                 merge = Merge(3, "--weights", "1,2,5", output=writer)
@@ -238,11 +238,11 @@ class PipeMerge(unittest.TestCase):
                     merge.write(i, b"".join(frame(payload(i, n, size)) for n in range(total // size)))
                 time.sleep(0.3)  # until each has filled its pipe
                 out = bytearray()
-                # The output must be the narrow place, also on a machine that is busy: the writers have 25 ms to refill a
-                # pipe, and everything is read before the first of them has nothing left.
+                # The output must be the narrow place, also on a machine that is busy: the writers have time to refill
+                # their pipes, and everything is read before the first of them has nothing left.
                 while len(out) < 8_000_000:
-                    out += os.read(reader, 1 << 15)
-                    time.sleep(0.008)
+                    out += os.read(reader, 1 << 16)
+                    time.sleep(0.012)
                 at, sums, settled = 0, [0, 0, 0], 2_000_000
                 while at + 16 <= len(out):
                     (length,) = struct.unpack(">I", out[at + 4:at + 8])
