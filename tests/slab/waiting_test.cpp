@@ -295,7 +295,11 @@ TEST(waiting, a_sleeping_core_is_woken_and_spills) {
     ASSERT_FALSE(a.waiting()) << "nobody came";
     best_us = std::min<std::int64_t>(best_us, (std::chrono::steady_clock::now() - asked) / 1us);
   }
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  EXPECT_LT(best_us, 100'000) << "under a sanitizer only that it is woken is checked";
+#else
   EXPECT_LT(best_us, 1000) << "the best of 20, as the machine may be busy with other things";
+#endif
 }
 
 // The waiter sleeps and polls nothing: what is put down elsewhere must ring its bell, and lie ready.
