@@ -44,6 +44,10 @@ void core::make_current(core* c) { current_core = c; }
 error core::start() {
   core_state& s = *state_;
   current_core = this;
+  // What a turn of a moderate load fills, so that no request is the one which makes them grow.
+  s.completions.reserve(256);
+  s.dirty.reserve(256);
+  s.ended.reserve(256);
   s.blocks = std::make_unique<pool>(engine_.slab());
   s.blocks->set_wake([](void* self) { static_cast<core*>(self)->wake_for_blocks(); }, this);
   s.io = engine_.state_->make_backend({s.io_counters, engine_.state_->wake_fds[index_], index_});
