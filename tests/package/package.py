@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 import unittest
+import urllib.request
 from pathlib import Path
 
 BUILD = Path(os.environ["CATENET_BUILD"])
@@ -63,7 +64,16 @@ class Package(unittest.TestCase):
             for line in (BUILD / "CMakeCache.txt").read_text().splitlines()
             if line.startswith("CMAKE_PROJECT_VERSION:")
         )
-        self.assertEqual(run(program).strip(), f"catenet {version}")
+        with subprocess.Popen([program], stdout=subprocess.PIPE, text=True) as server:
+            try:
+                said = server.stdout.readline().strip()
+                self.assertTrue(said.startswith(f"catenet {version} at 127.0.0.1:"), said)
+                with urllib.request.urlopen(f"http://{said.split()[-1]}/hello/you", timeout=20) as answer:
+                    self.assertEqual(answer.read(), b"hello you")
+                server.terminate()
+                self.assertEqual(server.wait(timeout=20), 0)
+            finally:
+                server.kill()
 
 
 if __name__ == "__main__":

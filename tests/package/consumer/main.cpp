@@ -1,6 +1,22 @@
-// A program outside the tree that links an installed catenet.
+// A program outside the tree that embeds an installed catenet: it tells its version and where it listens, then serves.
+#include <catenet/engine/engine.hpp>
+#include <catenet/http/server.hpp>
 #include <catenet/slab/version.hpp>
 
 #include <iostream>
 
-int main() { std::cout << "catenet " << catenet::version() << '\n'; }
+using namespace catenet;
+
+int main() {
+  engine net{{.cores = 1}};
+  http::server web{net};
+  web.get("/hello/{name}", [](http::request& rq, http::response& rs) { rs.text("hello ", rq.param("name")); });
+
+  endpoint bound;
+  if (error e = web.listen("127.0.0.1:0", &bound)) {
+    std::cerr << e.text() << '\n';
+    return 1;
+  }
+  std::cout << "catenet " << version() << " at " << bound.text() << std::endl;
+  return net.run() ? 1 : 0;  // until SIGTERM
+}
