@@ -123,7 +123,7 @@ struct relay::state {
 };
 
 relay::relay(engine& of, relay_options options)
-    : state_(std::make_unique<state>(of, std::move(options), std::vector<state::route>{},
+    : state_(std::make_unique<state>(of, options, std::vector<state::route>{},
                                      std::vector<std::unique_ptr<state::member>>{})) {
   for (unsigned i = 0; i != of.cores(); ++i)
     state_->members.push_back(std::make_unique<state::member>(of.at(i), state_->options));

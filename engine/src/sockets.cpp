@@ -77,9 +77,10 @@ void read_port(int fd, endpoint& where) {
 error check_free(endpoint& where) {
   int fd = -1;
   error e = open_socket(where, false, fd);
+  if (fd < 0) return e;
   if (!e && bind(fd, where.address(), where.length()) != 0) e = failed("bind", where, errno);
   if (!e) read_port(fd, where);
-  if (fd >= 0) close(fd);
+  close(fd);
   return e;
 }
 

@@ -82,7 +82,7 @@ pool::~pool() {
     free_segments_ = s->next;
     detail::release_segment(s);
   }
-  detail::release_control(outboxes_);
+  detail::release_control(static_cast<void*>(outboxes_));
   current_ = previous_;
 }
 

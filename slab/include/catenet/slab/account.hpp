@@ -92,7 +92,7 @@ class ledger : public account {
  private:
   friend class account;
   // Accounts by size: eight steps for each power of two, so a bucket's members differ by an eighth.
-  static constexpr std::size_t bucket_count = 64 * 8;
+  static constexpr std::size_t bucket_count = std::size_t{64} * 8;
   static std::size_t bucket_of(std::uint64_t bytes);
   void place(account& a, std::uint64_t before);
 
