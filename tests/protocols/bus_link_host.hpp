@@ -1,5 +1,5 @@
-// An engine on a thread of its own whose core 0 has links, and what they told. Everything of a link is asked on
-// its core.
+// An engine on a thread of its own whose core 0 has links, and what they told. Everything of a link is asked
+// on its core.
 #pragma once
 
 #include <catenet/bus/link.hpp>

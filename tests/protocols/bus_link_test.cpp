@@ -1,4 +1,5 @@
-// Links between engines: order, budget, reconnecting, what is lost and dropped is counted, bad frames, no memory.
+// Links between engines: order, budget, reconnecting, what is lost and dropped is counted, bad frames, no
+// memory.
 #include <catenet/bus/flusher.hpp>
 #include <catenet/bus/link.hpp>
 #include <catenet/bus/writer.hpp>
@@ -33,7 +34,9 @@ std::string letter(int number, std::size_t bytes) {
   text.resize(std::max(text.size(), bytes), static_cast<char>('a' + number % 26));
   return text;
 }
-std::size_t size_of(int number) { return static_cast<std::size_t>(number * 7919 % 3000) + (number % 50 == 0 ? 90'000 : 0); }
+std::size_t size_of(int number) {
+  return static_cast<std::size_t>(number * 7919 % 3000) + (number % 50 == 0 ? 90'000 : 0);
+}
 
 class bus_link_session : public testing::TestWithParam<const frame::format*> {};
 
@@ -59,7 +62,8 @@ TEST_P(bus_link_session, messages_of_every_size_arrive_in_order_both_ways) {
     for (link_host* to : {&server, &dialler}) {
       ASSERT_TRUE(eventually([&] { return to->got_count() == count; }, patience_ms)) << to->got_count();
       const std::vector<std::string> got = to->got();
-      for (int i = 0; i != count; ++i) ASSERT_EQ(got[static_cast<std::size_t>(i)], letter(i, size_of(i))) << i;
+      for (int i = 0; i != count; ++i)
+        ASSERT_EQ(got[static_cast<std::size_t>(i)], letter(i, size_of(i))) << i;
       ASSERT_TRUE(eventually([&] { return to->statistics().unsent_messages == 0; }));
       const link_statistics s = to->statistics();
       expect_accounted(s);
@@ -80,7 +84,8 @@ INSTANTIATE_TEST_SUITE_P(formats, bus_link_session,
                          testing::Values(&frame::length_u32, &frame::magic_u32, &frame::varint),
                          [](const auto& of) { return std::string(of.param->name); });
 
-TEST(bus_link_client_session, what_waits_goes_to_the_next_connection_and_what_was_handed_over_is_not_sent_twice) {
+TEST(bus_link_client_session,
+     what_waits_goes_to_the_next_connection_and_what_was_handed_over_is_not_sent_twice) {
   auto server = std::make_unique<link_host>();
   const endpoint at = server->accept("127.0.0.1:0");
   server->start();
@@ -104,7 +109,8 @@ TEST(bus_link_client_session, what_waits_goes_to_the_next_connection_and_what_wa
     ASSERT_TRUE(eventually([&] { return dialler.connected(); }, patience_ms));
   }
   ASSERT_EQ(dialler.send("last"), link_result::accepted);
-  ASSERT_TRUE(eventually([&] { return server->got_count() != 0 && server->got().back() == "last"; }, patience_ms));
+  ASSERT_TRUE(
+      eventually([&] { return server->got_count() != 0 && server->got().back() == "last"; }, patience_ms));
   const auto part = server->got();
   seen.insert(seen.end(), part.begin(), part.end() - 1);
   int before = -1;
@@ -194,7 +200,8 @@ TEST_P(bus_link_budget_session, is_never_exceeded_and_what_is_dropped_is_counted
   std::vector<int> got;
   for (std::size_t at = 0; at != wire.size();) {
     ASSERT_LE(at + 4, wire.size());
-    const std::uint32_t length = frame::detail::load_u32(reinterpret_cast<const std::byte*>(wire.data() + at));
+    const std::uint32_t length =
+        frame::detail::load_u32(reinterpret_cast<const std::byte*>(wire.data() + at));
     const std::string text = wire.substr(at + 4, length);
     got.push_back(std::stoi(text));
     ASSERT_EQ(text, letter(got.back(), 1000));
@@ -328,7 +335,8 @@ TEST(bus_link_server_session, garbage_at_every_offset_ends_that_link_alone) {
     client c{at};
     ASSERT_TRUE(c.send(bad));
     c.finish();
-    ASSERT_TRUE(eventually([&] { return server.overs().size() == before + 1; }, patience_ms)) << "offset " << i;
+    ASSERT_TRUE(eventually([&] { return server.overs().size() == before + 1; }, patience_ms))
+        << "offset " << i;
     const std::string told = server.overs().back();
     const std::size_t in_frame = i < 11 ? i : i < 19 ? i - 11 : i - 19;
     if (in_frame < 4) {
@@ -385,8 +393,8 @@ TEST(bus_link_client_session, a_flushers_chain_goes_out_as_it_is) {
   for (int i = 0; i != 1000; ++i) ASSERT_EQ(got[static_cast<std::size_t>(i)], letter(i, 60));
 }
 
-// Every block of the slab is taken: a send is refused with its reason and the message stays, nothing breaks, and
-// it goes on when there are blocks again.
+// Every block of the slab is taken: a send is refused with its reason and the message stays, nothing breaks,
+// and it goes on when there are blocks again.
 TEST(bus_link_client_session, without_a_block_a_send_is_refused_and_later_goes_on) {
   link_host server;
   const endpoint at = server.accept("127.0.0.1:0");

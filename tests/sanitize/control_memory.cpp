@@ -1,6 +1,7 @@
-// Control objects from malloc instead of mimalloc, for the thread sanitizer: mimalloc's library is not built with
-// it, so that memory which one thread frees and another gets would be told as a race between the two. These
-// definitions stand before the library's, as they are the program's own; every mi_ function that is used is here.
+// Control objects from malloc instead of mimalloc, for the thread sanitizer: mimalloc's library is not built
+// with it, so that memory which one thread frees and another gets would be told as a race between the two.
+// These definitions stand before the library's, as they are the program's own; every mi_ function that is
+// used is here.
 #include <cstddef>
 #include <cstdlib>
 

@@ -52,7 +52,8 @@ link_protocol& speaks() {
 
 class link_listener final : public protocol {
  public:
-  link_listener(link_options how, const std::function<void(core&, link&&)>& opened) : how_(how), opened_(opened) {}
+  link_listener(link_options how, const std::function<void(core&, link&&)>& opened)
+      : how_(how), opened_(opened) {}
   void opened(stream& s) override {
     auto made = std::make_shared<link_state>(s, how_);
     s.hand_to(speaks(), made.get());
@@ -370,7 +371,8 @@ void link_state::look_soon(std::uint32_t in_ms) {
   if (!armed() || due_ms() - on_.now_ms() > in_ms) on_.timers().start(*this, in_ms);
 }
 
-// The next attempt to connect; or a look at what the kernel has taken, which nobody tells below the watermark.
+// The next attempt to connect; or a look at what the kernel has taken, which nobody tells below the
+// watermark.
 void link_state::expire() {
   const std::shared_ptr<link_state> keep = shared_from_this();
   if (via_ == nullptr) return dial();
@@ -433,7 +435,8 @@ void link_state::on_ended() {
   if (via_ == nullptr) return;
   settle();
   peer_closed_ = !fatal_ && (!in_ || in_->buffered() == 0);
-  if (!fatal_) why_ = ended_in(peer_closed_ ? "the peer closed the connection" : "the peer closed it in mid-frame");
+  if (!fatal_)
+    why_ = ended_in(peer_closed_ ? "the peer closed the connection" : "the peer closed it in mid-frame");
   stands_ = false;
   via_->close();
 }
@@ -485,7 +488,8 @@ endpoint link::peer() const { return state_->peer(); }
 error accept_links(engine& net, std::string_view where, link_options how,
                    std::function<void(core&, link&&)> opened, endpoint* bound) {
   return net.listen(
-      where, [how, opened = std::move(opened)](core&) { return std::make_unique<link_listener>(how, opened); },
+      where,
+      [how, opened = std::move(opened)](core&) { return std::make_unique<link_listener>(how, opened); },
       bound);
 }
 

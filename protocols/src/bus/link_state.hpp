@@ -71,9 +71,9 @@ class link_state final : public timer, public std::enable_shared_from_this<link_
   endpoint to_;
   const bool dials_;
   const link_options how_;
-  stream* via_ = nullptr;  // also while it is connecting
-  bool stands_ = false;    // the connection can be used
-  bool stood_ = false;     // it could once
+  stream* via_ = nullptr;   // also while it is connecting
+  bool stands_ = false;     // the connection can be used
+  bool stood_ = false;      // it could once
   bool held_back_ = false;  // more than the high watermark is unsent: writable() is owed
   bool paused_ = false;
   bool starved_ = false;  // no memory for a packet: reading waits
@@ -85,7 +85,7 @@ class link_state final : public timer, public std::enable_shared_from_this<link_
   bool fatal_ = false;  // the peer does not speak the format
   bool peer_closed_ = false;
 
-  chain queue_;                      // frames not handed over
+  chain queue_;                       // frames not handed over
   std::deque<std::uint64_t> queued_;  // their lengths
   std::deque<std::uint64_t> flight_;  // lengths of those handed over and not yet seen to be taken
   std::uint64_t flight_bytes_ = 0;

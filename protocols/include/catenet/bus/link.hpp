@@ -37,17 +37,19 @@ namespace catenet::bus {
 enum class overflow : std::uint8_t {
   refuse,       ///< try_send() says `full` and the message stays the caller's; send() waits: back-pressure
   drop_newest,  ///< the message is dropped and counted
-  drop_oldest,  ///< those that wait longest, and were not handed to the connection yet, are dropped and counted
+  drop_oldest,  ///< those that wait longest, and were not handed to the connection yet, are dropped and
+                ///< counted
 };
 
 struct link_options {
-  const frame::format* format = &frame::length_u32;  ///< both ends have to use the same; must outlive the link
-  std::uint64_t message_bytes_max = 16_MiB;          ///< longest message, in both directions
+  const frame::format* format =
+      &frame::length_u32;                    ///< both ends have to use the same; must outlive the link
+  std::uint64_t message_bytes_max = 16_MiB;  ///< longest message, in both directions
   /// Bytes of frames (header and message) accepted and not yet taken by the kernel; never exceeded.
   std::uint64_t budget_bytes = 16_MiB;
   overflow when_full = overflow::refuse;
   std::uint32_t connect_ms = 10'000;  ///< until a connection stands
-  std::uint32_t retry_ms_min = 50;    ///< from a connection's end to the next attempt; doubled at each failure
+  std::uint32_t retry_ms_min = 50;  ///< from a connection's end to the next attempt; doubled at each failure
   std::uint32_t retry_ms_max = 5'000;
 };
 
@@ -80,21 +82,22 @@ struct link_statistics {
   std::uint64_t connects = 0, connect_failures = 0, disconnects = 0;
 };
 
-/// What a link tells, on its core's thread, from the loop. Any may be empty. In each the link may be closed and
-/// ended.
+/// What a link tells, on its core's thread, from the loop. Any may be empty. In each the link may be closed
+/// and ended.
 struct link_events {
   callback<void(packet&&)> message;
   callback<void()> up;                ///< a connection stands
   callback<void(const error&)> down;  ///< it ended, or could not be made; a link that dials will try again
-  /// The end of the link, once: an error when the peer sent what is no frame, or (of a link that was accepted)
-  /// the connection failed; empty after close(), or when the peer closed.
+  /// The end of the link, once: an error when the peer sent what is no frame, or (of a link that was
+  /// accepted) the connection failed; empty after close(), or when the peer closed.
   callback<void(const error&)> over;
 };
 
 namespace detail {
 
 /// A coroutine that waits for room.
-struct link_waiter : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
+struct link_waiter
+    : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
   std::coroutine_handle<> who;
   chain message;
   link_result result = link_result::full;
@@ -105,8 +108,8 @@ class link_state;
 }  // namespace detail
 
 /// Lives on one core and is used on its thread only; it must end before the engine. Ending it closes the
-/// connection: what was handed over is still sent, what waits is dropped, and nothing more is told. Coroutines
-/// that wait on it have to end before it, or the link be closed first.
+/// connection: what was handed over is still sent, what waits is dropped, and nothing more is told.
+/// Coroutines that wait on it have to end before it, or the link be closed first.
 class link {
  public:
   link() = default;
@@ -129,8 +132,8 @@ class link {
   /// Whole frames in the link's format, as a flusher gives them: accepted or refused together, not copied.
   [[nodiscard]] link_result try_send_framed(chain&& frames);
 
-  /// co_await l.send(m): waits while the link is full, first come first served, also while it is not connected.
-  /// Ending the coroutine withdraws it in O(1).
+  /// co_await l.send(m): waits while the link is full, first come first served, also while it is not
+  /// connected. Ending the coroutine withdraws it in O(1).
   class [[nodiscard]] sending : detail::link_waiter {
    public:
     sending(link& by, chain&& m) : by_(by) { message = std::move(m); }
@@ -153,7 +156,8 @@ class link {
   void pause();
   void resume();
 
-  /// Sends what was accepted, says FIN and ends; without a connection it ends at once. Nothing more is accepted.
+  /// Sends what was accepted, says FIN and ends; without a connection it ends at once. Nothing more is
+  /// accepted.
   void close();
 
   [[nodiscard]] bool connected() const;
@@ -167,8 +171,8 @@ class link {
 };
 
 /// Listens for links, on every core of an engine, before it runs. `opened` is given each one on its core's
-/// thread, keeps it (or it ends) and sets its events; it may be called on several cores at once. A link that was
-/// accepted ends with its connection.
+/// thread, keeps it (or it ends) and sets its events; it may be called on several cores at once. A link that
+/// was accepted ends with its connection.
 error accept_links(engine& net, std::string_view where, link_options how,
                    std::function<void(core&, link&&)> opened, endpoint* bound = nullptr);
 
