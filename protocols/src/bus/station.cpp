@@ -161,7 +161,7 @@ bool station::turn() {
     any = true;
   }
   pool::current()->turn();
-  return any;
+  return std::exchange(worked_, false) || any;
 }
 
 bool station::wait(std::chrono::nanoseconds most) {

@@ -290,6 +290,7 @@ void writer::ask_for_block() {
 void writer::block_came(waiter& asked, lease block) {
   writer& self = static_cast<request&>(asked).by;
   self.spare_.push_back(std::move(block));
+  self.station_->note_work();
   self.serve();
 }
 

@@ -117,6 +117,10 @@ class station {
     return true;
   }
 
+  /// Says that something was done in this turn that turn() did not start itself, so that who waits looks
+  /// again.
+  void note_work() { worked_ = true; }
+
   /// Links something to be run at the end of the turn under way, or of the next; it is unlinked before it is
   /// run.
   void run_at_turn_end(turn_end& what) {
@@ -140,6 +144,7 @@ class station {
   boost::intrusive::list<turn_end, boost::intrusive::constant_time_size<false>> ends_;
   std::unique_ptr<core_timer> timer_;
   station* previous_ = nullptr;
+  bool worked_ = false;
 };
 
 }  // namespace catenet::bus
