@@ -110,6 +110,10 @@ inline std::string statistics_json(const http::server& web) {
               {"messages", sockets.messages_in},
               {"bytes_in", all.bytes_in},
               {"bytes_out", all.bytes_out},
+              {"turns", all.turns},
+              {"enters", all.enters},
+              {"submissions", all.submissions},
+              {"completions", all.completions},
               {"user_bytes_per_connection", all.connections == 0 ? 0 : user_bytes / all.connections},
               {"cores", web.net().cores()}}) +
          ",\"io\":\"" + std::string{web.net().io_name()} + "\",\"classes\":[" + classes + "]}\n";

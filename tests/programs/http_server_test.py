@@ -56,7 +56,7 @@ class Routes(unittest.TestCase):
 
     def test_stats_have_the_keys_that_are_relied_on(self):
         told = json.loads(ask(self.port, "GET", "/stats")[2])
-        for key in ("connections", "requests", "bytes_in", "bytes_out", "user_bytes_per_connection", "classes"):
+        for key in ("connections", "requests", "bytes_in", "bytes_out", "enters", "completions", "user_bytes_per_connection", "classes"):
             self.assertIn(key, told)
         for one in told["classes"]:
             self.assertLessEqual({"size", "total", "rented", "cached", "lent"}, one.keys())

@@ -56,6 +56,7 @@ std::optional<std::string_view> call::trailer(std::string_view name) const {
   if (all == nullptr) return std::nullopt;
   return all->find(name);
 }
+std::uint32_t call::redirects() const { return state_->redirects; }
 bool call::on_kept_connection() const { return state_->kept; }
 
 void call::write_awaiter::await_suspend(std::coroutine_handle<> who) { of.writer = who; }

@@ -8,6 +8,8 @@
 #include <catenet/http/reply_parser.hpp>
 #include <catenet/http/response_head.hpp>
 
+#include "http/redirection.hpp"
+
 #include <coroutine>
 #include <cstdint>
 #include <memory>
@@ -20,16 +22,17 @@ struct call_pool;
 struct call_connection;
 
 struct call_state final : timer, std::enable_shared_from_this<call_state> {
-  call_state(calls& of, call_pool& to) : home(of), pool(to) {}
+  call_state(calls& of, call_pool& to) : home(of), pool(&to) {}
 
   calls& home;
-  call_pool& pool;
+  call_pool* pool;
   call_connection* conn = nullptr;  ///< null: waits for one, or is over
 
   // The request.
   chain outgoing;  ///< not handed to a connection yet
   chain replay;    ///< the whole request once more, as long as it might have to be sent again
   std::string trailers_out;
+  std::unique_ptr<redirection> onward;  ///< where redirects are to be followed: the request, for the next place
   std::uint64_t length_left = 0;  ///< of a body given piecewise with a length
   http::framing framing = http::framing::none;
   bool to_head = false;
@@ -48,7 +51,10 @@ struct call_state final : timer, std::enable_shared_from_this<call_state> {
   chain part;   ///< of the body, on its way to the reader
   client_error failed;
   std::uint32_t informational = 0;
+  std::uint32_t redirects = 0;  ///< followed
+  std::uint64_t skipped = 0;    ///< bytes of a redirect's body
   bool has_head = false;
+  bool moved = false;      ///< a redirect came that is followed once its body is over
   bool until_end = false;  ///< the body ends with the connection
   bool fin = false;        ///< the connection has ended cleanly
   bool cut = false;        ///< the connection has ended

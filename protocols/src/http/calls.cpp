@@ -16,6 +16,8 @@ namespace {
 
 // Bytes of a body handed to a reader at a time.
 constexpr std::uint64_t part_bytes_max = 256 << 10;
+// Of a redirect's body so much is read to keep its connection.
+constexpr std::uint64_t skipped_max = 64 << 10;
 
 call_connection& connection_at(const stream& s) { return *static_cast<call_connection*>(s.session()); }
 
@@ -29,22 +31,27 @@ void call_state::expire() {
     home.fail(*this, {client_failure::busy, "no connection became free in time"});
 }
 
-std::shared_ptr<call_state> calls::make(const origin& to) {
+call_pool& calls::pool_of(const origin& to) {
   std::unique_ptr<call_pool>& p = pools_[to.key()];
   if (!p) {
     p = std::make_unique<call_pool>();
     p->where = to.where();
   }
+  return *p;
+}
+
+std::shared_ptr<call_state> calls::make(const origin& to) {
   counters_.calls.add(1);
-  auto c = std::make_shared<call_state>(*this, *p);
+  auto c = std::make_shared<call_state>(*this, pool_of(to));
   c->started_ms = core_.now_ms();
   return c;
 }
 
 // ---- finding a connection
 
+// The request is in c.outgoing: finds a connection for it, or puts it into the queue.
 void calls::begin(call_state& c) {
-  call_pool& p = c.pool;
+  call_pool& p = *c.pool;
   if (!p.idle.empty() && !c.retried) {  // a second try does not rely on the good health of kept ones again
     call_connection& conn = *p.idle.back();
     p.idle.pop_back();
@@ -60,20 +67,23 @@ void calls::begin(call_state& c) {
 void calls::queue(const std::shared_ptr<call_state>& c, bool first) {
   c->waiting = true;
   if (first)
-    c->pool.waiting.push_front(c);
+    c->pool->waiting.push_front(c);
   else
-    c->pool.waiting.push_back(c);
-  const std::uint32_t total_ms = options_.total_ms == 0 ? ~0u : options_.total_ms;
-  core_.timers().start(*c, std::min(options_.wait_ms, total_ms));
+    c->pool->waiting.push_back(c);
+  core_.timers().start(*c, std::min(options_.wait_ms, options_.total_ms == 0 ? ~0u : total_left_ms(*c)));
+}
+
+std::uint32_t calls::total_left_ms(const call_state& c) const {
+  return options_.total_ms - std::min(options_.total_ms, core_.now_ms() - c.started_ms);
 }
 
 void calls::dial(call_state& c) {
-  auto conn = std::make_unique<call_connection>(c.pool);
+  auto conn = std::make_unique<call_connection>(*c.pool);
   error why;
-  conn->wire = core_.connect(c.pool.where, *this, why, {options_.connect_ms, conn.get()});
+  conn->wire = core_.connect(c.pool->where, *this, why, {options_.connect_ms, conn.get()});
   if (conn->wire == nullptr)
     return fail(c, {client_failure::connect, "the connection could not be made", why.code});
-  ++c.pool.open;
+  ++c.pool->open;
   counters_.opened.add(1);
   counters_.connections.add(1);
   assign(*conn.release(), c);  // closed() deletes it
@@ -91,7 +101,7 @@ void calls::assign(call_connection& conn, call_state& c) {
     if (again) c.replay = std::move(*again);
   }
   if (options_.total_ms != 0)
-    core_.timers().start(c, options_.total_ms - std::min(options_.total_ms, core_.now_ms() - c.started_ms));
+    core_.timers().start(c, total_left_ms(c));
   else
     c.stop();
   const send_result result = conn.wire->send(std::move(c.outgoing));
@@ -102,9 +112,9 @@ void calls::assign(call_connection& conn, call_state& c) {
 void calls::arm(call_state& c) {
   if (c.conn == nullptr || c.conn->wire->connecting()) return;
   stream& s = *c.conn->wire;
-  if (!c.has_head && c.sent_all)
+  if (!c.has_head && !c.moved && c.sent_all)
     s.set_deadline(options_.head_ms);
-  else if (c.has_head && c.reader)
+  else if (c.moved || (c.has_head && c.reader))
     s.set_deadline(options_.body_ms);
   else
     s.clear_deadline();
@@ -162,6 +172,7 @@ void calls::lost(call_connection& conn, bool clean) {
     counters_.retries.add(1);
     return begin(*c);
   }
+  if (c->moved) return move_on(*c, false);
   c->cut = true;
   c->fin = clean;
   if (!c->has_head)
@@ -180,7 +191,7 @@ void calls::fail(call_state& c, const client_error& why) {
   c.outgoing.clear();
   c.replay.clear();
   c.input.clear();
-  if (std::exchange(c.waiting, false)) std::erase(c.pool.waiting, self);
+  if (std::exchange(c.waiting, false)) std::erase(c.pool->waiting, self);
   if (call_connection* conn = std::exchange(c.conn, nullptr)) {
     conn->current.reset();
     let_go(*conn, true);
@@ -204,17 +215,68 @@ void calls::complete(call_state& c) {
   c.stop();
   c.replay.clear();
   if (c.writer) wake_later(c);
+  leave(c, true);
+}
+
+// The call needs its connection no more. `whole`: the answer has come to its end there.
+void calls::leave(call_state& c, bool whole) {
   call_connection* conn = std::exchange(c.conn, nullptr);
+  const bool more = whole && !c.input.empty();
+  c.input.clear();
   if (conn == nullptr) return;
   conn->current.reset();
-  const bool more = !c.input.empty();
   if (more) counters_.unasked.add(1);
-  c.input.clear();
-  const bool keep = c.sent_all && c.head.keep_alive && !c.close_after && !more;
-  if (keep)
+  const bool in_step = whole && c.sent_all && !more;
+  if (in_step && c.head.keep_alive && !c.close_after)
     release(*conn);
   else
-    let_go(*conn, more || !c.sent_all);
+    let_go(*conn, !in_step);
+}
+
+void calls::begin_skipping(call_state& c) {
+  switch (c.head.body(c.to_head)) {
+    case reply_body::none:
+      return move_on(c, true);
+    case reply_body::length:
+      c.decoder = body_decoder::of_length(c.head.content_length);
+      break;
+    case reply_body::chunks:
+      c.decoder = body_decoder::of_chunks(options_.max_body);
+      break;
+    case reply_body::until_end:
+      return move_on(c, false);
+  }
+  skip_body(c);
+}
+
+// What a redirect says besides is nobody's concern, but its connection may be of use.
+void calls::skip_body(call_state& c) {
+  for (;;) {
+    chain dropped;
+    const body_decoder::progress p = c.decoder.next(c.input, dropped, options_.limits, part_bytes_max);
+    c.skipped += dropped.bytes();
+    if (p == body_decoder::progress::broken) return broken(c, c.decoder.why());
+    if (p == body_decoder::progress::end) return move_on(c, true);
+    if (c.skipped > skipped_max) return move_on(c, false);
+    if (p == body_decoder::progress::more) return arm(c);
+  }
+}
+
+// To where the redirect leads.
+void calls::move_on(call_state& c, bool whole) {
+  const std::shared_ptr<call_state> self = c.shared_from_this();
+  leave(c, whole);
+  c.parser.reset();
+  c.decoder = {};
+  c.skipped = 0;
+  c.informational = 0;
+  c.moved = c.retried = false;
+  c.outgoing.clear();
+  ++c.redirects;
+  counters_.redirects.add(1);
+  c.pool = &pool_of(c.onward->to);
+  ask_onward(c);
+  if (c.writer) wake_later(c);  // there is nothing more to write
 }
 
 // Nobody wants the call any more. What has come already may complete it, which saves the connection.
@@ -245,9 +307,16 @@ void calls::read_head(call_state& c) {
 }
 
 void calls::begin_body(call_state& c) {
-  c.has_head = true;
   c.replay.clear();
   c.conn->wire->clear_deadline();
+  c.moved = c.onward && c.onward->follow(c.head);
+  if (c.moved) {
+    if (c.onward->left-- == 0)
+      return fail(c, {client_failure::too_many_redirects, "it was sent elsewhere once more than is allowed"});
+    return begin_skipping(c);
+  }
+  c.has_head = true;
+  c.onward.reset();
   switch (c.head.body(c.to_head)) {
     case reply_body::none:
       return complete(c);
@@ -341,7 +410,10 @@ void calls::received(stream& s, chain&& bytes) {
     return let_go(conn, true);
   }
   c->input.append(std::move(bytes));
-  if (!c->has_head) read_head(*c);
+  if (c->moved)
+    skip_body(*c);
+  else if (!c->has_head)
+    read_head(*c);
   const bool tell = c->reader && c->has_head && (!c->wants_body || pull(*c));
   if (c->conn != nullptr && c->input.bytes() > options_.read_ahead) s.pause();
   if (tell && c->reader) std::exchange(c->reader, {}).resume();
@@ -362,7 +434,7 @@ void calls::expired(stream& s) {
   call_connection& conn = connection_at(s);
   const std::shared_ptr<call_state> c = conn.current;
   if (c == nullptr) return let_go(conn, false);
-  if (c->has_head) return fail(*c, {client_failure::body_timeout, "the body stopped coming"});
+  if (c->has_head || c->moved) return fail(*c, {client_failure::body_timeout, "the body stopped coming"});
   // While the request still leaves, the engine watches that it does.
   if (s.unsent() != 0) return arm(*c);
   fail(*c, {client_failure::head_timeout, "no answer came in time"});

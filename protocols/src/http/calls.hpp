@@ -44,7 +44,7 @@ struct call_pool {
 };
 
 struct call_counters {
-  counter calls, opened, reused, retries, failures, unasked, connections, idle;
+  counter calls, opened, reused, retries, redirects, failures, unasked, connections, idle;
 };
 
 class calls final : public protocol {
@@ -53,8 +53,8 @@ class calls final : public protocol {
       : core_(at), options_(options), counters_(counters) {}
 
   std::shared_ptr<call_state> make(const origin& to);
-  /// The request is in c.outgoing: finds a connection for it, or puts it into the queue.
-  void begin(call_state& c);
+  /// Sends the request, where it may be sent.
+  void ask(call_state& c, const origin& to, client_request&& rq);
   /// The call comes to nothing, and so does its connection; who waits is woken later. What came of the body
   /// stands.
   void fail(call_state& c, const client_error& why);
@@ -82,6 +82,11 @@ class calls final : public protocol {
   void closed(stream& s) override;
 
  private:
+  call_pool& pool_of(const origin& to);
+  void ask_onward(call_state& c);
+  void compose(call_state& c, const origin& to, const client_request& rq, chain&& body);
+  void begin(call_state& c);
+  [[nodiscard]] std::uint32_t total_left_ms(const call_state& c) const;
   void dial(call_state& c);
   void assign(call_connection& conn, call_state& c);
   void release(call_connection& conn);
@@ -91,7 +96,11 @@ class calls final : public protocol {
   void lost(call_connection& conn, bool clean);
   void read_head(call_state& c);
   void begin_body(call_state& c);
+  void begin_skipping(call_state& c);
+  void skip_body(call_state& c);
+  void move_on(call_state& c, bool whole);
   void complete(call_state& c);
+  void leave(call_state& c, bool whole);
   void broken(call_state& c, const fault& why);
   void queue(const std::shared_ptr<call_state>& c, bool first);
 

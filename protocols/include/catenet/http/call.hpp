@@ -85,6 +85,8 @@ class call {
 
   /// Gives the call up; who waits is told so from the loop.
   void abort();
+  /// Redirects that were followed.
+  [[nodiscard]] std::uint32_t redirects() const;
   /// It went out on a connection that had been used before.
   [[nodiscard]] bool on_kept_connection() const;
 

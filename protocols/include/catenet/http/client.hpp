@@ -8,7 +8,7 @@
 //     if (!c.complete()) log(log_level::warning, c.why().text());
 //   }
 //
-// Redirects are not followed, cookies are not kept, nothing is decoded.
+// Redirects are followed where that is asked for; cookies are not kept, nothing is decoded.
 #pragma once
 
 #include <catenet/http/call.hpp>
@@ -31,6 +31,7 @@ struct client_statistics {
   std::uint64_t opened = 0;       ///< connections asked for
   std::uint64_t reused = 0;       ///< calls that went out on a kept connection
   std::uint64_t retries = 0;      ///< requests sent again on another connection
+  std::uint64_t redirects = 0;    ///< followed
   std::uint64_t failures = 0;     ///< calls that came to nothing
   std::uint64_t unasked = 0;      ///< kept connections ended because something came that nobody had asked for
   std::uint64_t connections = 0;  ///< now

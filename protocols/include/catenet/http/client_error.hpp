@@ -19,7 +19,8 @@ enum class client_failure : std::uint8_t {
   too_long,     ///< the body is longer than was asked for
   ended_early,  ///< the connection ended before the answer did
   no_memory,
-  given_up,  ///< call::abort()
+  too_many_redirects,  ///< another one than the last that was to be followed
+  given_up,            ///< call::abort()
 };
 
 /// False: nothing went wrong.

@@ -5,6 +5,7 @@
 #include <catenet/slab/chain.hpp>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,6 +23,11 @@ class client_request {
   client_request& header(std::string_view name, std::string_view value);
   /// The value of Host, instead of the origin's.
   client_request& host(std::string_view authority);
+  /// Follows so many redirects, instead of client_options::redirects_max. 303 is followed with GET, and so are 301
+  /// and 302 of a POST; the others with the same method and body. What cannot be followed is the answer itself: a
+  /// body that came by call::write() is not there a second time, and of places only those that origin::parse()
+  /// takes (and the same Host) are known. Authorization and Cookie stay with their origin (RFC 9110 §15.4).
+  client_request& redirects(std::uint32_t most);
   /// The connection ends after the answer.
   client_request& close();
 
@@ -33,8 +39,8 @@ class client_request {
   client_request& chunked();
 
  private:
-  friend struct call_state;
-  friend class client;
+  friend class calls;
+  friend struct redirection;
   enum class source : std::uint8_t { none, whole, length, chunks };
 
   std::string method_;
@@ -43,6 +49,7 @@ class client_request {
   std::string fields_;  // lines, each with its CR LF
   chain body_;
   std::uint64_t length_ = 0;
+  std::optional<std::uint32_t> redirects_;
   source source_ = source::none;
   bool close_ = false;
   bool unfit_ = false;
