@@ -10,12 +10,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
+#include <filesystem>
+#include <fstream>
 #include <list>
 #include <map>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <vector>
 
 namespace catenet {
@@ -23,10 +25,24 @@ namespace catenet {
 namespace {
 
 constexpr std::uint64_t page_bytes = 4096;
+constexpr std::uint64_t large_folio_bytes = 2_MiB;  // the largest that shared memory is given
+constexpr const char* huge_page_settings = "/sys/kernel/mm/transparent_hugepage";
 // Address space and one descriptor; memory is taken page by page. A longer body has an extent of its own.
 constexpr std::uint64_t extent_bytes = 64_MiB;
 
-std::uint64_t rounded(std::uint64_t bytes) { return (bytes + page_bytes - 1) & ~(page_bytes - 1); }
+// What of a setting is in force: the word in brackets. Empty when there is no such file.
+std::string chosen_in(const std::filesystem::path& setting) {
+  std::string all;
+  std::getline(std::ifstream(setting), all);
+  const std::size_t from = all.find('[');
+  const std::size_t to = all.find(']');
+  return from == std::string::npos || to == std::string::npos ? "" : all.substr(from + 1, to - from - 1);
+}
+
+std::uint64_t rounded(std::uint64_t bytes) {
+  static const std::uint64_t grain = page_body_grain(huge_page_settings);
+  return (bytes + grain - 1) & ~(grain - 1);
+}
 
 /// Invariants: free ranges are disjoint, not adjacent, and hold no page; taken + Σ free = size.
 class page_extent {
@@ -109,7 +125,10 @@ class page_store {
     const std::lock_guard lock(mutex_);
     place found;
     for (const std::shared_ptr<page_extent>& e : extents_)
-      if (const std::optional<std::uint64_t> at = e->take(bytes)) found = {e, *at};
+      if (const std::optional<std::uint64_t> at = e->take(bytes)) {
+        found = {e, *at};
+        break;
+      }
     if (found.extent == nullptr) {
       found.extent = page_extent::make(std::max(bytes, static_cast<std::uint64_t>(extent_bytes)));
       if (found.extent == nullptr) return {};
@@ -225,6 +244,19 @@ chain page_body::view(std::uint64_t offset, std::uint64_t length) const {
     length -= part;
   }
   return seen;
+}
+
+// "advise" gives large folios to mappings that ask, and ours do not; "inherit" is the general setting, which is looked
+// at as well.
+std::uint64_t page_body_grain(const std::string& settings) {
+  std::vector<std::string> chosen{chosen_in(settings + "/shmem_enabled")};
+  std::error_code none;
+  for (const auto& size : std::filesystem::directory_iterator(settings, none))
+    chosen.push_back(chosen_in(size.path() / "shmem_enabled"));
+  const auto large = [](const std::string& c) {
+    return !c.empty() && c != "never" && c != "deny" && c != "advise" && c != "inherit";
+  };
+  return std::any_of(chosen.begin(), chosen.end(), large) ? large_folio_bytes : page_bytes;
 }
 
 page_body_statistics page_bodies() { return page_store::common().totals(); }

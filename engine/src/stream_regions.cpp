@@ -21,6 +21,10 @@ namespace {
 constexpr std::size_t region_bytes_per_turn = 1_MiB;
 // A cold file is read so far ahead at a time.
 constexpr std::size_t warm_bytes = 512_KiB;
+// A head before less than this shares a packet with it. Before more it goes ahead alone: the peer sets its window by the
+// first packet's size, and with a window wide enough for all of the body every packet of it is sent, and taken in, by the
+// sender's processor. Seen on loopback, 1 MiB answers: 110 µs instead of 400 on a busy machine, 64 KiB: 15 instead of 13.
+constexpr std::uint64_t head_alone_bytes_min = 256_KiB;
 
 page_region region_of(const segment& s) {
   return s.kind == segment_kind::file ? page_region{s.file->fd, s.offset} : pages_of(s);
@@ -39,9 +43,10 @@ void stream::send_regions(std::uint64_t memory) {
   core_state& c = *home().state_;
   chain& queue = traffic_->queue;
   const std::uint64_t reference_bytes_min = home().owner().options().page_reference_bytes_min;
+  const bool head_shares = queue.bytes() - memory < head_alone_bytes_min;
   std::int64_t result = 1;
   while (memory != 0 && result > 0) {
-    result = c.io->send_now(fd_, queue, memory, true);
+    result = c.io->send_now(fd_, queue, memory, head_shares);
     if (result <= 0) break;
     took(tier::copied, static_cast<std::uint64_t>(result));
     memory -= static_cast<std::uint64_t>(result);
@@ -51,8 +56,9 @@ void stream::send_regions(std::uint64_t memory) {
     const segment& s = *queue.head();
     const page_region from = region_of(s);
     // Not cut so that a tail too short for a call of its own is left.
-    const std::uint64_t length = s.length < 2 * left ? s.length : left;
-    if (s.kind == segment_kind::file && must_warm(from.fd, from.offset, length)) return;
+    std::uint64_t length = s.length < 2 * left ? s.length : left;
+    if (s.kind == segment_kind::file) length = warm_part(from.fd, from.offset, length);
+    if (length == 0) return;
     result = c.io->send_file(fd_, from.fd, from.offset, length);
     if (result == 0) return truncated();
     if (result < 0) break;
@@ -86,11 +92,13 @@ void stream::truncated() {
   abort();
 }
 
-// Whether part of a file has to be read first; then that is under way, and its end comes to on_warm().
-bool stream::must_warm(int file, std::uint64_t offset, std::uint64_t length) {
+// How much of a part of a file can be sent without waiting for a disk. 0: it is being read, and the end of that comes to
+// on_warm().
+std::uint64_t stream::warm_part(int file, std::uint64_t offset, std::uint64_t length) {
   stream_traffic& t = *traffic_;
-  if (t.warm_file == file && t.warm_from <= offset && offset < t.warm_to) return false;
-  if (in_page_cache(file, offset, length)) return false;
+  if (t.warm_file == file && t.warm_from <= offset && offset < t.warm_to)
+    return std::min(length, t.warm_to - offset);
+  if (in_page_cache(file, offset, length)) return length;
   core_state& c = *home().state_;
   t.warm_file = file;
   t.warm_from = offset;
@@ -98,11 +106,11 @@ bool stream::must_warm(int file, std::uint64_t offset, std::uint64_t length) {
   c.cold_reads.add(1);
   if (!c.io->read_ahead(token{operation::warm, stream_table::slot_of(this), generation_}, file, offset,
                         static_cast<std::size_t>(t.warm_to - offset)))
-    return false;
+    return t.warm_to - offset;
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
   look_within(home().owner().options().send_stall_ms);
-  return true;
+  return 0;
 }
 
 void stream::on_warm(std::int32_t result) {

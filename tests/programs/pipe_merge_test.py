@@ -228,7 +228,7 @@ class PipeMerge(unittest.TestCase):
 
     def test_weights(self):
         """Three sources that always have something: shares of the output, while all of them send, within 5 %."""
-        for size in (500, 5_000):
+        for size in (500, 5_000, 33_000):
             with self.subTest(size=size):
                 reader, writer = os.pipe()
                 merge = Merge(3, "--weights", "1,2,5", output=writer)

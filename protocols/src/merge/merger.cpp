@@ -1,4 +1,5 @@
-// Whose turn it is: a weighted round robin in bytes over the inputs that have a whole frame.
+// Whose turn it is: of the inputs that have a whole frame, the one that has got the least for its weight (start-time fair
+// queueing: Goyal, Vin, Cheng, 1997).
 #include <catenet/merge/merger.hpp>
 
 #include "sink.hpp"
@@ -10,14 +11,28 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <deque>
 #include <memory>
+#include <set>
 
 namespace catenet::merge {
 
 namespace {
 
 constexpr std::uint64_t bytes_per_turn = 1_MiB;  // before the loop looks at others again
+// An input whose next frame is not there yet may catch up on so much of what it missed: its writer needs a moment to fill
+// the pipe again. No more: what was silent for long must not hold up the others when it speaks.
+constexpr std::uint64_t saved_bytes_max = 256_KiB;
+constexpr std::uint64_t service_per_byte = 1 << 16;  // at weight 1
+
+std::uint64_t service_of(std::uint64_t bytes, const source& s) {
+  return std::max<std::uint64_t>(1, bytes * service_per_byte / s.weight);
+}
+
+struct least_served {
+  bool operator()(const source* a, const source* b) const {
+    return a->served != b->served ? a->served < b->served : a->order < b->order;
+  }
+};
 
 }  // namespace
 
@@ -48,7 +63,9 @@ struct merger::state final : source_owner, sink::owner, watch {
 
   void enqueue(source& s) {
     if (std::exchange(s.queued, true)) return;
-    turns.push_back(&s);
+    const std::uint64_t saved = service_of(saved_bytes_max, s);
+    s.served = std::max(s.served, served_now - std::min(served_now, saved));
+    turns.insert(&s);
   }
 
   void run();
@@ -60,7 +77,8 @@ struct merger::state final : source_owner, sink::owner, watch {
   core& home;
   sink out;
   std::vector<std::unique_ptr<source>> sources;
-  std::deque<source*> turns;  // those that may have a frame
+  std::set<source*, least_served> turns;  // those that may have a frame
+  std::uint64_t served_now = 0;           // of the one whose turn it was last, before its turn
   callback<void(const error&)> done;
   bool started = false;
   bool running = false;  // run() is on the stack: what it causes goes on there
@@ -85,33 +103,26 @@ void merger::state::run() {
       home.watches().again(*this);
       break;
     }
-    going = serve(*turns.front());
+    going = serve(**turns.begin());
   }
   running = false;
   finish_if_over();
 }
 
-// One input's turn: as many frames as its credit allows. False when the output is full or has failed.
+// One input's turn: a run of small frames, or one that is longer. False when the output is full or has failed.
 bool merger::state::serve(source& s) {
-  turns.pop_front();
+  turns.erase(&s);
   s.queued = false;
-  const std::uint64_t front = s.front_bytes();
-  if (front == 0) {
-    s.deficit = 0;  // who has nothing to send saves nothing up
-    return true;
-  }
+  item frames = s.next(std::max<std::uint64_t>(1, how.quantum_bytes * s.weight / weight_max));
+  const std::uint64_t bytes = frames.bytes();
+  if (bytes == 0) return true;
+  served_now = s.served;
+  s.served += service_of(bytes, s);
+  s.frames += frames.frames;
+  s.bytes += bytes;
   enqueue(s);
-  s.deficit += std::max<std::uint64_t>(1, how.quantum_bytes * s.weight / weight_max);
-  while (s.deficit != 0) {
-    item frames = s.next(s.deficit, false);
-    if (frames.bytes() == 0) break;
-    s.deficit -= frames.bytes();
-    s.frames += frames.frames;
-    s.bytes += frames.bytes();
-    out.take(std::move(frames), s);
-    if (!put()) return false;
-  }
-  return true;
+  out.take(std::move(frames), s);
+  return put();
 }
 
 bool merger::state::put() {
@@ -167,6 +178,8 @@ error merger::input(int fd, std::string name, std::uint32_t weight) {
   }
   auto made = std::make_unique<source>(s.home, s, fd, std::move(name), weight);
   if (error e = made->start()) return e;
+  made->order = s.sources.size();
+  made->served = s.served_now;
   s.sources.push_back(std::move(made));
   s.weight_max = std::max<std::uint64_t>(s.weight_max, weight);
   s.enqueue(*s.sources.back());

@@ -56,15 +56,6 @@ std::uint64_t source::present() const {
   return ioctl(fd_, FIONREAD, &there) == 0 ? static_cast<std::uint64_t>(there) : 0;
 }
 
-std::uint64_t source::front_bytes() {
-  if (whole_ == 0 && in_pipe_ == 0 && !look()) return 0;
-  if (whole_ == 0) return gathered_.bytes() + in_pipe_;
-  std::array<std::byte, frame::header_bytes_limit> start;
-  const std::size_t there = gathered_.copy_to(start);
-  const frame::header h = owner_.how.how->parse({start.data(), there});
-  return h.header_bytes + h.payload_bytes;
-}
-
 // Whether there is a whole frame. Takes in what there is, as far as that is the way to get one.
 bool source::look() {
   while (!over_) {
@@ -203,11 +194,10 @@ bool source::parse_gathered() {
   return true;
 }
 
-item source::next(std::uint64_t budget, bool one_long) {
+item source::next(std::uint64_t budget) {
   item made;
-  if (front_bytes() == 0 || over_) return made;
+  if (!look() || over_) return made;
   if (whole_ == 0) {
-    if (!one_long && gathered_.bytes() + in_pipe_ > budget) return made;
     made.memory = std::move(gathered_);
     made.in_pipe = std::exchange(in_pipe_, 0);
     made.frames = 1;
@@ -221,11 +211,10 @@ item source::next(std::uint64_t budget, bool one_long) {
     const std::size_t there = gathered_.copy_to(start, cut);
     const frame::header h = owner_.how.how->parse({start.data(), there});
     const std::uint64_t total = h.header_bytes + h.payload_bytes;
-    if (cut + total > budget && !(one_long && made.frames == 0)) break;
+    if (cut + total > budget && made.frames != 0) break;
     cut += total;
     ++made.frames;
   }
-  if (cut == 0) return made;
   std::optional<chain> front = gathered_.split(cut);
   if (!front) {
     core_.timers().start(*this, memory_retry_ms);

@@ -40,11 +40,9 @@ class source final : watch, timer {
 
   error start();
 
-  /// Whole frames of at most `budget` bytes together, or one that is longer than the budget when `one_long`.
-  /// Empty when there is none. What is in the pipe must be taken before the next call.
-  item next(std::uint64_t budget, bool one_long);
-  /// Bytes of the frame that next() would begin with, when one is there; else 0.
-  [[nodiscard]] std::uint64_t front_bytes();
+  /// Whole frames of at most `budget` bytes together, or one that is longer. Empty when there is none. What is in
+  /// the pipe must be taken before the next call.
+  item next(std::uint64_t budget);
   /// Takes bytes that an item left in the pipe into memory, for an output that takes no splice. Empty on an
   /// error.
   chain read_out(std::uint64_t bytes);
@@ -56,7 +54,8 @@ class source final : watch, timer {
   const std::string name;
   const std::uint32_t weight;
   // The scheduler's.
-  std::uint64_t deficit = 0;
+  std::uint64_t served = 0;  // what it had of the output so far, for its weight
+  std::size_t order = 0;  // among the inputs
   std::uint64_t frames = 0;
   std::uint64_t bytes = 0;
   bool queued = false;

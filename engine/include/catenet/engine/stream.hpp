@@ -119,7 +119,7 @@ class stream final : timer {
   void end_of_input();
   void start_send();
   void send_regions(std::uint64_t memory);
-  [[nodiscard]] bool must_warm(int file, std::uint64_t offset, std::uint64_t length);
+  [[nodiscard]] std::uint64_t warm_part(int file, std::uint64_t offset, std::uint64_t length);
   void truncated();
   void took(tier how, std::uint64_t bytes);
   void wait_for_room();

@@ -1,7 +1,7 @@
 // Merges message streams: N inputs (pipes, FIFOs, sockets, files) of frames [magic][size][payload] become one
 // output of whole frames, in order within each input and fair in bytes between them.
 //
-//   input ─▶ (waits until its frame is complete) ─▶ round robin, weighted ─▶ output
+//   input ─▶ (waits until its frame is complete) ─▶ whose turn, by weight ─▶ output
 //              large: stays in the input's pipe, moved by splice
 //              small, or longer than a pipe: gathered in blocks, whole runs written at once
 //
@@ -28,7 +28,7 @@ struct options {
   std::uint32_t deadline_ms = 0;            ///< from a frame's first byte to its last; 0: none
   std::uint64_t rate_min = 0;               ///< bytes/s that an unfinished frame has to grow by; 0: none
   std::uint64_t splice_bytes_min = 32_KiB;  ///< frames from this size on are spliced, shorter ones copied
-  /// A round, for the heaviest input: no more than the pipe of an input holds, else it runs dry in its turn.
+  /// A turn of the heaviest input: no more than the pipe of an input holds, else it runs dry in its turn.
   std::uint64_t quantum_bytes = 64_KiB;
 };
 
