@@ -14,7 +14,25 @@ namespace catenet {
 
 namespace {
 constexpr std::uint64_t never = ~std::uint64_t{0};
-}
+
+// Makes allocations fail by chance while a core has its turn.
+class failing_allocations {
+ public:
+  failing_allocations(seeded_random& random, unsigned per_mille) {
+    random_ = &random;
+    per_mille_ = per_mille;
+    if (per_mille != 0) detail::injected_fault = [] { return random_->chance(per_mille_); };
+  }
+  ~failing_allocations() { detail::injected_fault = nullptr; }
+  failing_allocations(const failing_allocations&) = delete;
+  failing_allocations& operator=(const failing_allocations&) = delete;
+
+ private:
+  static inline seeded_random* random_ = nullptr;
+  static inline unsigned per_mille_ = 0;
+};
+
+}  // namespace
 
 seeded_random::seeded_random(std::uint64_t seed) {
   for (std::uint64_t& word : state_) {  // splitmix64
@@ -127,8 +145,11 @@ void simulation::turn(unsigned index) {
   if (c.finished()) return;
   ++s.turns;
   enter(index);
-  c.state_->io->wait(c.state_->completions, 0);
-  c.after_wait();
+  {
+    const failing_allocations now{s.net.random, s.net.options.no_memory};
+    c.state_->io->wait(c.state_->completions, 0);
+    c.after_wait();
+  }
   if (c.finished()) c.state_->mail.close();
   const std::int64_t sleep_ms = c.finished() ? -1 : c.before_wait();
   leave();

@@ -4,11 +4,12 @@
 #include "pattern.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace catenet::test {
 
 line_peer::line_peer(ledger& book, const peer_habits& habits, std::uint32_t id, std::uint64_t seed)
-    : book_(book), habits_(habits), id_(id), random_(seed) {
+    : test_peer(book, habits, id, seed) {
   requests_left_ = static_cast<unsigned>(random_.below(habits.requests_max + 1));
   pipelined_ = random_.chance(400);
   const std::uint64_t lot = random_.below(1000);
@@ -20,19 +21,6 @@ line_peer::line_peer(ledger& book, const peer_habits& habits, std::uint32_t id, 
     ending_ = ending::vanish;
   else
     ending_ = lot % 3 == 0 ? ending::finish : lot % 3 == 1 ? ending::finish_early : ending::bye;
-}
-
-std::uint64_t line_peer::size() {
-  if (random_.chance(habits_.big)) return std::min(habits_.body_max, random_.between(128_KiB, 600000));
-  const std::uint64_t lot = random_.below(100);
-  return std::min(habits_.body_max, random_.between(1, lot < 60 ? 200 : lot < 90 ? 4000 : 64_KiB));
-}
-
-void line_peer::put(std::string bytes) {
-  // In one go or in two, so that borders fall everywhere.
-  const std::size_t cut = random_.chance(200) ? random_.below(bytes.size()) : 0;
-  send(std::string_view(bytes).substr(0, cut));
-  send(std::string_view(bytes).substr(cut));
 }
 
 void line_peer::connected() {
@@ -70,7 +58,7 @@ void line_peer::write_request() {
     text = (lot < 94 ? "hold " : "stop ") +
            std::to_string(random_.between(1, random_.chance(100) ? 3000 : 20)) + "\n";
   }
-  put(std::move(text));
+  put(text);
 }
 
 void line_peer::say_end() {
@@ -104,7 +92,7 @@ void line_peer::received(std::span<const std::byte> bytes) {
     left.remove_prefix(part.size());
     if (p.left == 0) expected_.pop_front();
   }
-  if (random_.chance(habits_.slow)) stall(random_.between(1, random_.chance(50) ? 5'000'000 : 100'000));
+  read_slowly();
   ask();
 }
 
@@ -143,10 +131,6 @@ std::string line_peer::lacks() const {
          " requests were not made, ends by " +
          std::array{
              "finish", "early finish", "bye", "die", "abort", "vanishing"}[static_cast<std::size_t>(ending_)];
-}
-
-void line_peer::wrong(const std::string& what) {
-  book_.world.violated("client " + std::to_string(id_) + " " + what);
 }
 
 }  // namespace catenet::test

@@ -13,23 +13,12 @@
 
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/protocol.hpp>
-#include <catenet/engine/simulation.hpp>
 
-#include <cstdint>
+#include "test_peer.hpp"
+
 #include <string>
-#include <vector>
 
 namespace catenet::test {
-
-/// What server and peers tell each other behind the network's back.
-struct ledger {
-  explicit ledger(simulation& s) : world(s) {}
-  simulation& world;
-  int file = -1;  // holds the pattern, `file_bytes` of it
-  std::uint64_t file_bytes = 0;
-  std::vector<char> excused;   // by connection: the server had to give it up
-  std::uint64_t sessions = 0;  // alive
-};
 
 class line_server final : public protocol {
  public:

@@ -6,6 +6,8 @@
 #include "line_peer.hpp"
 #include "line_server.hpp"
 #include "pattern.hpp"
+#include "web_peer.hpp"
+#include "web_server.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>
@@ -19,7 +21,6 @@ namespace catenet::test {
 
 namespace {
 
-constexpr std::uint64_t turns_per_audit = 64;         // it looks at every block
 constexpr std::uint64_t limit_us = 120'000'000;       // of virtual time, until every client is served
 constexpr std::uint64_t drain_limit_us = 30'000'000;  // and until a stopped engine has ended
 constexpr std::uint64_t livelock_events = 200'000;    // without a millisecond passing
@@ -44,6 +45,7 @@ simulation_options draw_network(seeded_random& random, std::uint64_t seed) {
   o.split_on_wire = drawn(random, 700);
   o.spurious_wake = drawn(random, 100);
   o.cancel_misses = drawn(random, 300);
+  if (random.chance(200)) o.no_memory = drawn(random, 50);
   o.latency_us_max = static_cast<std::uint32_t>(random.between(1, random.chance(100) ? 50000 : 2000));
   o.oversleep_us_max = static_cast<std::uint32_t>(random.between(1, random.chance(100) ? 20000 : 500));
   constexpr std::size_t buffers[] = {200, 1000, 4096, 16384, 65536, 262144};
@@ -98,6 +100,10 @@ class world {
         book_(sim_),
         net_(draw_engine(random_, sim_)),
         habits_(draw_habits(random_, network_)) {
+    if (o.seed % 3 == 0) {  // every third run is of HTTP and WebSocket
+      web_ = std::make_unique<http::server>(net_);
+      add_routes(*web_, book_);
+    }
     book_.file = pattern_file();
     book_.file_bytes = pattern::table().size();
     book_.excused.assign(o.connections, 0);
@@ -121,16 +127,24 @@ class world {
  private:
   void open() {
     endpoint where;
-    const error e = net_.listen(
-        "127.0.0.1:0", [this](core& c) { return std::make_unique<line_server>(c, book_); }, &where);
+    const error e = web_ ? web_->listen("127.0.0.1:0", &where)
+                         : net_.listen(
+                               "127.0.0.1:0",
+                               [this](core& c) { return std::make_unique<line_server>(c, book_); }, &where);
     if (e) sim_.violated(e.text());
     if (const error f = sim_.start(net_)) sim_.violated(f.text());
     const std::uint64_t spread_us = random_.between(1, 3'000'000);
     for (std::uint32_t i = 0; i != o_.connections; ++i) {
-      peers_.push_back(std::make_unique<line_peer>(book_, habits_, i, random_.next()));
+      if (web_)
+        peers_.push_back(std::make_unique<web_peer>(book_, habits_, i, random_.next()));
+      else
+        peers_.push_back(std::make_unique<line_peer>(book_, habits_, i, random_.next()));
       sim_.connect(*peers_.back(), where, random_.below(spread_us));
     }
     starve_every_us_ = random_.chance(300) ? random_.between(50'000, 500'000) : 0;
+    // A web server without memory says so, or ends the connection; a line server waits.
+    if (web_ && (starve_every_us_ != 0 || network_.no_memory != 0))
+      for (const auto& p : peers_) p->excuse();
   }
 
   bool step() {
@@ -138,7 +152,7 @@ class world {
     const std::uint64_t turns = sim_.turns();
     if (!sim_.step()) return false;
     ++result_.events;
-    if (sim_.turns() != turns && sim_.turns() % turns_per_audit == 0) sim_.audit(false);
+    if (sim_.turns() != turns) sim_.audit(false);
     calm_events_ = sim_.now_us() / 1000 == before_us / 1000 ? calm_events_ + 1 : 0;
     if (calm_events_ > livelock_events) sim_.violated("the engine is busy without end, and nothing happens");
     if (sim_.now_us() > limit_us) sim_.violated("not everybody was served in time: " + waiting());
@@ -157,7 +171,7 @@ class world {
                 static_cast<unsigned long long>(all.accepted), static_cast<unsigned long long>(all.parked),
                 static_cast<unsigned long long>(all.out_of_blocks));
     for (unsigned i = 0; i != net_.cores(); ++i)
-      net_.at(i).for_each([](stream& s) { std::printf("%s\n", line_server::text(s).c_str()); });
+      if (!web_) net_.at(i).for_each([](stream& s) { std::printf("%s\n", line_server::text(s).c_str()); });
     for (const class_statistics& c : net_.slab().statistics().classes)
       std::printf("blocks of %zu: %llu, rented %llu, lent %llu, cached %llu\n", c.size,
                   static_cast<unsigned long long>(c.total), static_cast<unsigned long long>(c.rented),
@@ -170,9 +184,9 @@ class world {
     std::printf(
         "of 1000: short receive %u, receive ends %u, no block %u, split send %u, short send %u, late %u, "
         "held back %u, "
-        "accept fails %u, split on wire %u, spurious wake %u\n",
+        "accept fails %u, split on wire %u, spurious wake %u, no memory %u\n",
         n.short_receive, n.receive_ends, n.no_block, n.split_send, n.short_send, n.late, n.held_back,
-        n.accept_fails, n.split_on_wire, n.spurious_wake);
+        n.accept_fails, n.split_on_wire, n.spurious_wake, n.no_memory);
     std::printf(
         "latency %u us, oversleep %u us, socket buffer %zu, descriptors %u; cores %u, slab %zu MiB, batch "
         "%u, park after "
@@ -186,7 +200,7 @@ class world {
   void stop() {
     if (std::exchange(stopped_, true)) return;
     stopped_at_us_ = sim_.now_us();
-    for (const auto& p : peers_) p->server_stops();
+    for (const auto& p : peers_) p->excuse();
     net_.stop();
   }
 
@@ -236,8 +250,9 @@ class world {
   simulation sim_;
   ledger book_;
   engine net_;
+  std::unique_ptr<http::server> web_;  // or the line server
   peer_habits habits_;
-  std::vector<std::unique_ptr<line_peer>> peers_;
+  std::vector<std::unique_ptr<test_peer>> peers_;
   std::size_t over_ = 0;
   std::uint64_t calm_events_ = 0;
   std::uint64_t stop_at_us_ = 0;

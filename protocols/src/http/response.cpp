@@ -132,7 +132,11 @@ response::write_awaiter response::write(chain&& piece) {
 
 response::write_awaiter response::write(std::string_view piece) {
   chain copy = chain::copy_of(piece);
-  if (copy.bytes() != piece.size()) return {exchange_, false, false};
+  if (copy.bytes() != piece.size()) {
+    // No memory. What went out already would look whole if it ended in order.
+    if (exchange_.piecewise && exchange_.wire != nullptr) exchange_.wire->abort();
+    return {exchange_, false, false};
+  }
   return write(std::move(copy));
 }
 

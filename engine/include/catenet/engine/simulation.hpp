@@ -52,6 +52,7 @@ struct simulation_options {
   unsigned split_on_wire = 300;  ///< bytes arrive in two pieces
   unsigned cancel_misses = 20;   ///< a cancel finds nothing, and has to be said again
   unsigned spurious_wake = 20;   ///< a wait returns with nothing
+  unsigned no_memory = 0;        ///< an allocation of the slab fails: a segment, or a batch of blocks
   std::uint32_t latency_us_max = 2000;
   std::uint32_t oversleep_us_max = 500;  ///< how late a core, woken or timed out, begins its turn
   std::size_t socket_buffer = 64 << 10;  ///< bytes a socket holds, in each direction
