@@ -75,7 +75,7 @@ void stream::send_regions(std::uint64_t memory) {
 
 void stream::wait_for_room() {
   flags_ |= flag_sending;
-  look_within(home().owner().options().send_stall_ms);
+  look_within(stall_ms());
   home().state_->io->poll_writable(fd_, token{operation::writable, stream_table::slot_of(this), generation_});
 }
 
@@ -109,7 +109,7 @@ std::uint64_t stream::warm_part(int file, std::uint64_t offset, std::uint64_t le
     return t.warm_to - offset;
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
-  look_within(home().owner().options().send_stall_ms);
+  look_within(stall_ms());
   return 0;
 }
 
