@@ -118,8 +118,9 @@ TEST(bus_interleaving, a_space_ends_once_and_hands_no_byte_out_twice) {
         });
         s.run();
         ASSERT_EQ(ended, 1);
-        if (taken.size() == 2)
+        if (taken.size() == 2) {
           ASSERT_TRUE(taken[0].second <= taken[1].first || taken[1].second <= taken[0].first);
+        }
       },
       runs_max);
   EXPECT_GT(runs, 100u);
