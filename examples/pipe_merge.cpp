@@ -7,6 +7,8 @@
 #include <catenet/engine/engine.hpp>
 #include <catenet/merge/merger.hpp>
 
+#include "support/io_options.hpp"
+
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
 #include <sys/socket.h>
@@ -79,9 +81,6 @@ int main(int argc, char** argv) {
   CLI::App app{"Merges streams of frames into one"};
   arguments a;
   catenet::engine_options o;
-  const std::map<std::string, catenet::io_choice> backends{{"auto", catenet::io_choice::automatic},
-                                                           {"uring", catenet::io_choice::uring},
-                                                           {"epoll", catenet::io_choice::epoll}};
   app.add_option("inputs", a.inputs, "FIFOs, UNIX sockets, files; - is standard input")->required();
   app.add_option("--weights", a.weights, "shares of the inputs, in their order; 1 each")
       ->delimiter(',')
@@ -93,7 +92,7 @@ int main(int argc, char** argv) {
   app.add_option("--max-frame", a.how.frame_bytes_max, "longest payload in bytes")->capture_default_str();
   app.add_option("--splice-min", a.how.splice_bytes_min, "frames from this size on are spliced")
       ->capture_default_str();
-  app.add_option("--io", o.io, "auto, uring or epoll")->transform(CLI::CheckedTransformer(backends));
+  catenet::examples::add_io_options(app, o);
   app.add_flag("--stats", a.stats, "print what was done to stderr at the end");
   CLI11_PARSE(app, argc, argv);
 

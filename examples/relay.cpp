@@ -7,6 +7,8 @@
 #include <catenet/engine/relay.hpp>
 #include <catenet/engine/task.hpp>
 
+#include "support/io_options.hpp"
+
 #include <CLI/CLI.hpp>
 
 #include <csignal>
@@ -54,14 +56,10 @@ int main(int argc, char** argv) {
   catenet::relay_options options;
   const std::map<std::string, relay_mode> modes{
       {"auto", relay_mode::automatic}, {"splice", relay_mode::splice}, {"copy", relay_mode::copy}};
-  const std::map<std::string, catenet::io_choice> backends{{"auto", catenet::io_choice::automatic},
-                                                           {"uring", catenet::io_choice::uring},
-                                                           {"epoll", catenet::io_choice::epoll}};
   app.add_option("--listen", listen, "HOST:PORT or unix:PATH")->capture_default_str();
   app.add_option("--to", to, "where to connect: HOST:PORT or unix:PATH")->required();
   app.add_option("--mode", options.mode, "auto, splice or copy")->transform(CLI::CheckedTransformer(modes));
-  app.add_option("--io", net_options.io, "auto, uring or epoll")
-      ->transform(CLI::CheckedTransformer(backends));
+  catenet::examples::add_io_options(app, net_options);
   app.add_option("--cores", net_options.cores, "threads; 0: one for each processor")->capture_default_str();
   app.add_option("--idle-ms", options.idle_ms, "end pairs in which nothing moves; 0: never")
       ->capture_default_str();

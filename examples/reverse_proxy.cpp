@@ -9,6 +9,8 @@
 #include <catenet/http/client.hpp>
 #include <catenet/http/server.hpp>
 
+#include "support/io_options.hpp"
+
 #include <CLI/CLI.hpp>
 #include <sys/resource.h>
 
@@ -23,8 +25,7 @@ namespace {
 struct options {
   std::string listen = "127.0.0.1:8080";
   std::string to;
-  unsigned cores = 1;
-  std::string io = "auto";
+  engine_options settings;
   http::client_options client;
 };
 
@@ -172,8 +173,8 @@ void add_options(CLI::App& app, options& o) {
   app.add_option("--listen", o.listen, "HOST:PORT or unix:PATH; port 0 picks a free one")
       ->capture_default_str();
   app.add_option("--to", o.to, "http://HOST:PORT, HOST:PORT or unix:PATH of the upstream")->required();
-  app.add_option("--cores", o.cores, "threads; 0: one for each processor")->capture_default_str();
-  app.add_option("--io", o.io, "uring, epoll or auto")->check(CLI::IsMember({"uring", "epoll", "auto"}));
+  app.add_option("--cores", o.settings.cores, "threads; 0: one for each processor")->capture_default_str();
+  examples::add_io_options(app, o.settings);
   app.add_option("--connections", o.client.connections_max, "to the upstream, a core")->capture_default_str();
   app.add_option("--connect-ms", o.client.connect_ms, "for a connection to stand")->capture_default_str();
   app.add_option("--head-ms", o.client.head_ms, "from request to answer")->capture_default_str();
@@ -197,10 +198,7 @@ int main(int argc, char** argv) {
 
   http::origin to;
   if (const error e = http::origin::parse(o.to, to)) return fail(e);
-  engine_options settings;
-  settings.cores = o.cores;
-  if (o.io != "auto") settings.io = o.io == "uring" ? io_choice::uring : io_choice::epoll;
-  engine net{settings};
+  engine net{o.settings};
   http::client upstream{net, o.client};
   http::server web{net};
   for (const http::method m : {http::method::get, http::method::post, http::method::put,

@@ -219,14 +219,19 @@ void core::end_of_turn() {
 // wakes for them now and then, until several steps in a row have found nothing to give.
 void core::look_after_memory(std::uint64_t now_ms) {
   core_state& s = *state_;
-  if (now_ms - s.memory_looked_ms < memory_look_ms) return;
+  if (now_ms - s.memory_looked_ms < memory_look_ms) {
+    if (s.io->may_trim() && !s.memory_look.armed()) timers_.start(s.memory_look, memory_look_ms);
+    return;
+  }
+  s.io->trim();
   const bool was_asleep = std::exchange(s.memory_look.due, false);
   s.memory_looked_ms = now_ms;
   s.blocks->decay(now_ms);
   const std::size_t committed = engine_.slab().memory().committed();
   s.memory_still = was_asleep && committed == s.memory_committed ? s.memory_still + 1 : 0;
   s.memory_committed = committed;
-  if (committed > memory_kept_bytes && s.memory_still < memory_still_looks && !s.draining)
+  const bool may_shrink = committed > memory_kept_bytes && s.memory_still < memory_still_looks;
+  if ((may_shrink || s.io->may_trim()) && !s.draining)
     timers_.start(s.memory_look, memory_look_ms);
 }
 

@@ -82,7 +82,7 @@ engine_options checked(engine_options o) {
 std::unique_ptr<backend> engine::state::make_backend(backend_context context) const {
   if (source != nullptr) return source->make(context);
   if (io == io_choice::epoll) return std::make_unique<epoll>(context);
-  return std::make_unique<uring>(uring_options{receive_blocks_max}, context);
+  return std::make_unique<uring>(uring_options{tier, receive_blocks_max}, context);
 }
 
 void engine::state::wake(unsigned index) const {
@@ -149,8 +149,10 @@ void engine::on_start(callback<void()> f) { state_->on_start.push_back(std::move
 error engine::choose_io() {
   state& s = *state_;
   s.io = options_.io;
+  io_features without;
+  if (error e = io_features::parse(options_.io_without, without)) return e;
   if (s.io != io_choice::epoll && s.source == nullptr) {
-    error refused = probe_uring();
+    error refused = probe_uring(without, s.tier);
     if (refused && s.io == io_choice::uring) return refused;
     if (refused) log(log_level::warning, refused.text() + "; going on with epoll");
     s.io = refused ? io_choice::epoll : io_choice::uring;

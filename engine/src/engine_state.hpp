@@ -4,6 +4,8 @@
 #include <catenet/engine/backend.hpp>
 #include <catenet/engine/engine.hpp>
 
+#include "uring_tier.hpp"
+
 #include <atomic>
 #include <barrier>
 #include <csignal>
@@ -36,6 +38,7 @@ struct engine::state {
   std::vector<callback<void()>> on_start;
   std::string_view io_name = "none";
   io_choice io = io_choice::automatic;  // what was chosen, once it was
+  uring_tier tier;                      // and with which features
   backend_source* source = nullptr;
   std::uint32_t receive_blocks_max = 0;
 

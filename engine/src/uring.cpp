@@ -12,77 +12,31 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <fstream>
 #include <string>
 
 namespace catenet {
 
 namespace {
 
-constexpr unsigned submission_entries = 1024;
-constexpr unsigned completion_entries = 8192;  // an overflow loses nothing, but costs a system call
 constexpr std::uint16_t small_group = 0;
 constexpr std::uint16_t large_group = 1;
 constexpr std::size_t small_block_bytes = 4_KiB;
 constexpr std::size_t large_block_bytes = 256_KiB;
 constexpr std::uint32_t large_blocks_max = 16;
 constexpr std::uint32_t small_target_min = 64;
+constexpr unsigned batch_load_min = 8;    // completions a turn from which on it pays to wait for several
+constexpr unsigned batch_wait_us = 20;
 constexpr std::size_t read_ahead_bytes_max = 512_KiB;
 constexpr std::size_t iovecs_max = 1024;  // UIO_MAXIOV
+
+// Newer than liburing 2.3's header: include/uapi/linux/io_uring.h.
+constexpr std::uint16_t receive_bundle = 1u << 4;  // IORING_RECVSEND_BUNDLE, 6.10
 
 // Internal tokens, told to nobody.
 constexpr std::uint64_t token_of_wake =
     token{operation::wake, 0, 0}.value;  // our read of the wake descriptor
 constexpr std::uint64_t token_of_message = token{operation::wake, 0, 1}.value;  // another core's message
 constexpr std::uint32_t generation_of_sent_message = 2;  // ours; slot: its wake descriptor
-
-std::string sysctl_value(const char* path) {
-  std::ifstream in(path);
-  std::string value;
-  std::getline(in, value);
-  return value;
-}
-
-std::string advice_for(int code) {
-  const std::string disabled = sysctl_value("/proc/sys/kernel/io_uring_disabled");
-  if (!disabled.empty() && disabled != "0" && code == EPERM)
-    return "the sysctl kernel.io_uring_disabled is " + disabled + "; set it to 0, or use --io epoll";
-  if (code == ENOSYS)
-    return "this kernel has no io_uring, or a seccomp profile hides it (Docker's default one does)";
-  if (code == EPERM)
-    return "a seccomp profile or security module refuses io_uring (Docker's default profile does)";
-  if (code == ENOMEM) return "RLIMIT_MEMLOCK is too low for the ring; raise it (ulimit -l)";
-  if (code == EINVAL) return "the kernel is older than 6.0, which this back end needs";
-  return {};
-}
-
-error failed(const char* what, int code) { return {what, "io_uring", code, advice_for(code)}; }
-
-// The rungs of the set-up ladder: the fastest first. DEFER_TASKRUN is 6.1, SINGLE_ISSUER 6.0,
-// COOP_TASKRUN 5.19, SUBMIT_ALL 5.18.
-struct rung {
-  unsigned flags;
-  const char* lost;
-};
-constexpr unsigned base_flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP | IORING_SETUP_SUBMIT_ALL;
-constexpr rung ladder[] = {
-    {base_flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, ""},
-    {base_flags | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN, "deferred task work (kernel 6.1)"},
-    {base_flags | IORING_SETUP_COOP_TASKRUN, "deferred task work and single issuer (kernel 6.0)"},
-};
-
-int set_up(io_uring& ring, const char*& lost) {
-  int result = 0;
-  for (const rung& r : ladder) {
-    io_uring_params params{};
-    params.flags = r.flags;
-    params.cq_entries = completion_entries;
-    result = io_uring_queue_init_params(submission_entries, &ring, &params);
-    lost = r.lost;
-    if (result != -EINVAL) break;
-  }
-  return result;
-}
 
 void write_wake(int wake_fd) {
   const std::uint64_t one = 1;
@@ -92,106 +46,33 @@ void write_wake(int wake_fd) {
 
 }  // namespace
 
-error probe_uring() {
-  io_uring ring{};
-  const char* lost = nullptr;
-  const int result = set_up(ring, lost);
-  if (result < 0) return failed("io_uring_setup", -result);
-  io_uring_queue_exit(&ring);
-  return {};
-}
-
 uring::uring(uring_options options, backend_context context)
     : options_(options), wake_fd_(context.wake_fd), counters_(context.counters) {}
 
 uring::~uring() {
-  if (live_) {
-    free_block_ring(small_);
-    free_block_ring(large_);
-    io_uring_queue_exit(&ring_);
-  }
+  for (const completion& c : early_) lease{c.data}.reset();
+  if (!live_) return;
+  small_.release();
+  large_.release();
+  io_uring_queue_exit(&ring_);
 }
 
 error uring::start() {
   if (error e = make_ring()) return e;
-  if (error e = make_block_ring(small_, small_group, options_.receive_blocks_max, small_block_bytes))
-    return e;
-  small_.target = std::min(small_target_min, options_.receive_blocks_max);
-  if (error e = make_block_ring(large_, large_group, large_blocks_max, large_block_bytes)) return e;
-  fill(small_);
+  if (error e = small_.start(ring_, small_group, options_.receive_blocks_max, small_block_bytes)) return e;
+  if (error e = large_.start(ring_, large_group, large_blocks_max, large_block_bytes)) return e;
+  small_.set_target(small_target_min);
+  small_.fill();
   read_wakeups();
   return {};
 }
 
 error uring::make_ring() {
-  const char* lost = "";
-  const int result = set_up(ring_, lost);
-  if (result < 0) return failed("io_uring_setup", -result);
+  if (error e = set_up_ring(options_.tier, ring_)) return e;
   live_ = true;
-  if (*lost != '\0') log(log_level::warning, std::string("io_uring: this kernel does without ") + lost);
-  if (io_uring_register_ring_fd(&ring_) < 0)
-    log(log_level::info, "io_uring: the ring's descriptor could not be registered; each enter looks it up");
-  io_uring_probe* probe = io_uring_get_probe_ring(&ring_);
-  ring_messages_ = probe != nullptr && io_uring_opcode_supported(probe, IORING_OP_MSG_RING) != 0;
-  io_uring_free_probe(probe);
+  // Where that fails, each enter looks it up.
+  registered_ = has(io_feature::ring_fd) && io_uring_register_ring_fd(&ring_) > 0;
   return {};
-}
-
-error uring::make_block_ring(block_ring& r, std::uint16_t group, std::uint32_t entries,
-                             std::size_t block_bytes) {
-  const std::size_t bytes = entries * sizeof(io_uring_buf);
-  void* memory = nullptr;
-  if (posix_memalign(&memory, 4096, bytes) != 0) return failed("allocate a receive ring", ENOMEM);
-  io_uring_buf_reg reg{};
-  reg.ring_addr = reinterpret_cast<std::uintptr_t>(memory);
-  reg.ring_entries = entries;
-  reg.bgid = group;
-  if (const int result = io_uring_register_buf_ring(&ring_, &reg, 0); result < 0) {
-    free(memory);
-    return failed("register a receive ring", -result);
-  }
-  r.entries = static_cast<io_uring_buf_ring*>(memory);
-  io_uring_buf_ring_init(r.entries);
-  r.group = group;
-  r.cls = pool::current()->classes().fitting(block_bytes);
-  r.lent.assign(entries, nullptr);
-  r.idle.reserve(entries);
-  for (std::uint32_t id = entries; id != 0; --id) r.idle.push_back(static_cast<std::uint16_t>(id - 1));
-  return {};
-}
-
-void uring::free_block_ring(block_ring& r) {
-  if (r.entries == nullptr) return;
-  io_uring_unregister_buf_ring(&ring_, r.group);
-  for (std::uint16_t id = 0; id != r.lent.size(); ++id)
-    if (r.lent[id] != nullptr) lease{take(r, id)}.reset();
-  free(r.entries);
-}
-
-// Lends blocks to the kernel up to the target; when the slab has none, with what there is.
-void uring::fill(block_ring& r) {
-  pool& p = *pool::current();
-  const std::uint32_t mask = static_cast<std::uint32_t>(r.lent.size()) - 1;
-  int added = 0;
-  while (r.lent.size() - r.idle.size() < r.target) {
-    block* b = p.rent(r.cls);
-    if (b == nullptr) break;
-    p.lend(b);
-    const std::uint16_t id = r.idle.back();
-    r.idle.pop_back();
-    r.lent[id] = b;
-    io_uring_buf_ring_add(r.entries, b->data, static_cast<unsigned>(b->capacity()), id,
-                          static_cast<int>(mask), added++);
-  }
-  if (added != 0) io_uring_buf_ring_advance(r.entries, added);
-}
-
-block* uring::take(block_ring& r, std::uint16_t id) {
-  block* b = std::exchange(r.lent[id], nullptr);
-  r.idle.push_back(id);
-  ++r.taken_in_turn;
-  pool::current()->unlend(b);
-  return b;
 }
 
 io_uring_sqe* uring::sqe(token t) {
@@ -234,19 +115,22 @@ void uring::receive(int fd, token t) {
   io_uring_prep_recv_multishot(s, fd, nullptr, 0, 0);
   s->flags |= IOSQE_BUFFER_SELECT;
   s->buf_group = small_group;
+  if (has(io_feature::bundle)) s->ioprio |= receive_bundle;
   io_uring_sqe_set_data64(s, t.value);
 }
 
 void uring::receive_large(int fd, token t, std::uint64_t bytes_max) {
-  if (large_.target == 0) {
-    large_.target = large_blocks_max / 2;
-    fill(large_);
+  block_ring& into = ring_for_large();
+  if (large_.target() == 0 && &into == &large_) {
+    large_.set_target(large_blocks_max / 2);
+    large_.fill();
   }
+  ++large_under_way_;
   io_uring_sqe* s = sqe(t);
   // MSG_WAITALL: one completion a block, not one for each segment of the network.
-  io_uring_prep_recv(s, fd, nullptr, std::min<std::uint64_t>(bytes_max, large_block_bytes), MSG_WAITALL);
+  io_uring_prep_recv(s, fd, nullptr, std::min<std::uint64_t>(bytes_max, into.block_bytes()), MSG_WAITALL);
   s->flags |= IOSQE_BUFFER_SELECT;
-  s->buf_group = large_group;
+  s->buf_group = into.group();
   io_uring_sqe_set_data64(s, t.value);
 }
 
@@ -304,7 +188,7 @@ void uring::read_wakeups() {
 
 void uring::wake_peer(backend& other, int wake_fd) {
   auto* target = dynamic_cast<uring*>(&other);
-  if (target == nullptr || !ring_messages_) {
+  if (target == nullptr || !has(io_feature::message)) {
     write_wake(wake_fd);
     return;
   }
@@ -327,11 +211,32 @@ bool uring::read_ahead(token t, int file, std::uint64_t offset, std::size_t leng
   return true;
 }
 
+// Under load, waits for several completions at once, for a moment: fewer enters for the same work. Raw, as liburing
+// 2.3 knows nothing of it; the submission ring is published as io_uring_submit() would.
+int uring::enter_for_several(std::int64_t timeout_ms) {
+  io_uring_sq& sq = ring_.sq;
+  if (sq.sqe_head != sq.sqe_tail) {
+    sq.sqe_head = sq.sqe_tail;
+    io_uring_smp_store_release(sq.ktail, sq.sqe_tail);
+  }
+  const unsigned to_submit = sq.sqe_tail - io_uring_smp_load_acquire(sq.khead);
+  __kernel_timespec limit{timeout_ms / 1000, timeout_ms % 1000 * 1'000'000};
+  io_uring_getevents_arg how{};
+  how.pad = batch_wait_us;  // min_wait_usec since 6.12
+  if (timeout_ms >= 0) how.ts = reinterpret_cast<std::uintptr_t>(&limit);
+  unsigned flags = IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG;
+  if (registered_) flags |= IORING_ENTER_REGISTERED_RING;
+  return io_uring_enter2(static_cast<unsigned>(ring_.enter_ring_fd), to_submit, load_ / 2, flags,
+                         reinterpret_cast<sigset_t*>(&how), sizeof how);
+}
+
 void uring::enter(std::int64_t timeout_ms) {
   counters_.enters.add(1);
   int result = 0;
   if (timeout_ms == 0) {
     result = io_uring_submit_and_get_events(&ring_);
+  } else if (load_ >= batch_load_min && has(io_feature::min_wait)) {
+    result = enter_for_several(timeout_ms);
   } else if (timeout_ms < 0) {
     result = io_uring_submit_and_wait(&ring_, 1);
   } else {
@@ -346,15 +251,18 @@ void uring::enter(std::int64_t timeout_ms) {
 
 void uring::wait(std::vector<completion>& into, std::int64_t timeout_ms) {
   // A block that handlers gave back in this turn is the first to be lent again, still warm.
-  fill(small_);
-  if (large_.target != 0) fill(large_);
-  small_.taken_in_turn = 0;
-  enter(timeout_ms);
+  small_.fill();
+  if (large_.target() != 0) large_.fill();
+  enter(early_.empty() ? timeout_ms : 0);
   messages_used_ = 0;
+  into.insert(into.end(), early_.begin(), early_.end());
+  early_.clear();
+  const std::size_t before = into.size();
   collect(into);
-  // A turn that took most of the ring might have taken more: lend twice as many from now on.
-  const auto entries = static_cast<std::uint32_t>(small_.lent.size());
-  if (small_.taken_in_turn * 4 > small_.target * 3) small_.target = std::min(small_.target * 2, entries);
+  load_ = (load_ * 3 + static_cast<unsigned>(into.size() - before)) / 4;
+  small_.follow_load();
+  large_.follow_load();
+  may_trim_ = small_.target() > small_target_min || large_.target() != 0;
 }
 
 void uring::collect(std::vector<completion>& into) {
@@ -371,21 +279,50 @@ void uring::collect(std::vector<completion>& into) {
         write_wake(static_cast<int>(about.slot()));
       continue;
     }
-    into.push_back(translate(*c));
+    translate(*c, into);
   }
   io_uring_cq_advance(&ring_, seen);
   counters_.completions.add(seen);
 }
 
-completion uring::translate(const io_uring_cqe& c) {
+void uring::translate(const io_uring_cqe& c, std::vector<completion>& into) {
   completion done{token{c.user_data}, c.res, (c.flags & IORING_CQE_F_MORE) != 0, nullptr};
   const operation what = done.about.what();
-  if (what != operation::receive && what != operation::receive_large) return done;
+  if (what != operation::receive && what != operation::receive_large) return into.push_back(done);
+  if (what == operation::receive_large) --large_under_way_;
   if (c.res == -ENOBUFS) counters_.out_of_blocks.add(1);
-  if ((c.flags & IORING_CQE_F_BUFFER) != 0)
-    done.data = take(what == operation::receive ? small_ : large_,
-                     static_cast<std::uint16_t>(c.flags >> IORING_CQE_BUFFER_SHIFT));
-  return done;
+  if ((c.flags & IORING_CQE_F_BUFFER) == 0) return into.push_back(done);
+  block_ring& from = what == operation::receive ? small_ : ring_for_large();
+  auto id = static_cast<std::uint16_t>(c.flags >> IORING_CQE_BUFFER_SHIFT);
+  if (c.res <= 0) {
+    done.data = from.take(id);
+    return into.push_back(done);
+  }
+  // A bundle fills one block after the other, in the order of the ring, and names the first only.
+  for (auto left = static_cast<std::size_t>(c.res);;) {
+    const std::uint16_t next = from.after(id);
+    block* b = from.take(id);
+    const std::size_t part = std::min(left, b->capacity());
+    left -= part;
+    into.push_back({done.about, static_cast<std::int32_t>(part), done.more || left != 0, b});
+    if (left == 0) return;
+    id = next;
+  }
+}
+
+// What the load of the last second did not need goes back to the slab.
+void uring::trim() {
+  if (small_.little_used(small_target_min)) renew(small_, std::max(small_.target() / 2, small_target_min));
+  if (large_under_way_ == 0 && large_.little_used(0)) renew(large_, 0);
+}
+
+// Completions that are there already, or are kept back by the kernel for want of room, name blocks of the ring as it
+// is: they are taken before its blocks go.
+void uring::renew(block_ring& r, std::uint32_t target) {
+  if (io_uring_cq_has_overflow(&ring_)) return;
+  r.withdraw();
+  collect(early_);
+  r.renew(target);
 }
 
 }  // namespace catenet

@@ -3,6 +3,9 @@
 
 #include <catenet/engine/backend.hpp>
 
+#include "block_ring.hpp"
+#include "uring_tier.hpp"
+
 #include <liburing.h>
 
 #include <memory>
@@ -11,11 +14,9 @@
 namespace catenet {
 
 struct uring_options {
+  uring_tier tier;
   std::uint32_t receive_blocks_max = 1024;  ///< entries of the receive ring; power of two
 };
-
-/// Whether this kernel and sandbox let us use io_uring at all; the error says who refuses it and what to do.
-error probe_uring();
 
 class uring final : public backend {
  public:
@@ -36,40 +37,33 @@ class uring final : public backend {
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
   void wake_peer(backend& other, int wake_fd) override;
   bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length) override;
+  void trim() override;
 
  private:
-  // A group of blocks that the kernel picks from when data comes.
-  struct block_ring {
-    io_uring_buf_ring* entries = nullptr;
-    std::vector<block*> lent;         // by buffer id; null = not with the kernel
-    std::vector<std::uint16_t> idle;  // buffer ids without a block
-    std::uint32_t target = 0;         // blocks that should be with the kernel
-    std::uint32_t taken_in_turn = 0;
-    size_class cls = 0;
-    std::uint16_t group = 0;
-  };
-
   error make_ring();
-  error make_block_ring(block_ring& r, std::uint16_t group, std::uint32_t entries, std::size_t block_bytes);
-  void free_block_ring(block_ring& r);
-  void fill(block_ring& r);
-  block* take(block_ring& r, std::uint16_t id);
   void read_wakeups();
+  [[nodiscard]] bool has(io_feature f) const { return options_.tier.features.has(f); }
 
   io_uring_sqe* sqe(token t);
   void submit_early();
   void enter(std::int64_t timeout_ms);
+  int enter_for_several(std::int64_t timeout_ms);
   void collect(std::vector<completion>& into);
-  completion translate(const io_uring_cqe& c);
+  void translate(const io_uring_cqe& c, std::vector<completion>& into);
+  [[nodiscard]] block_ring& ring_for_large() { return has(io_feature::large) ? large_ : small_; }
+  void renew(block_ring& r, std::uint32_t target);
 
   uring_options options_;
   io_uring ring_{};
   bool live_ = false;
-  bool ring_messages_ = true;
+  bool registered_ = false;  // the ring's descriptor
   int wake_fd_;
   std::uint64_t wake_count_ = 0;  // where the wake descriptor is read to
   block_ring small_;
   block_ring large_;
+  std::uint32_t large_under_way_ = 0;  // receives, each of which may hold a block
+  std::vector<completion> early_;      // found between two waits: told by the next
+  unsigned load_ = 0;                  // completions a turn, of late
 
   // Message headers and iovecs of this turn's sends: the kernel copies them at submit, so they are reused
   // after it.

@@ -6,6 +6,8 @@
 #include <catenet/http/server.hpp>
 #include <catenet/ws/server.hpp>
 
+#include "support/io_options.hpp"
+
 #include <CLI/CLI.hpp>
 #include <sys/resource.h>
 
@@ -25,8 +27,8 @@ class server_program {
   explicit server_program(const std::string& about) : app(about) {
     app.add_option("--listen", listen_, "HOST:PORT or unix:PATH; port 0 picks a free one")
         ->capture_default_str();
-    app.add_option("--cores", cores_, "threads; 0: one for each processor")->capture_default_str();
-    app.add_option("--io", io_, "uring, epoll or auto")->check(CLI::IsMember({"uring", "epoll", "auto"}));
+    app.add_option("--cores", settings_.cores, "threads; 0: one for each processor")->capture_default_str();
+    add_io_options(app, settings_);
   }
 
   CLI::App app;
@@ -35,10 +37,7 @@ class server_program {
   int run(int argc, char** argv, const std::function<void(http::server&)>& add_routes) {
     CLI11_PARSE(app, argc, argv);
     raise_descriptor_limit();
-    engine_options settings;
-    settings.cores = cores_;
-    if (io_ != "auto") settings.io = io_ == "uring" ? io_choice::uring : io_choice::epoll;
-    engine net{settings};
+    engine net{settings_};
     http::server web{net};
     add_routes(web);
     endpoint bound;
@@ -67,8 +66,7 @@ class server_program {
   }
 
   std::string listen_ = "127.0.0.1:8080";
-  unsigned cores_ = 1;
-  std::string io_ = "auto";
+  engine_options settings_;
 };
 
 namespace detail {

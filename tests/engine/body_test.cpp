@@ -32,7 +32,7 @@ TEST(expect, reads_a_large_body_with_few_completions) {
   ASSERT_TRUE(c.send(all));
   ASSERT_TRUE(eventually([&] { return got == bytes; }));
   EXPECT_FALSE(bad);
-  if (!sanitized) {
+  if (!sanitized && environment("CATENET_IO_WITHOUT").find("large") == std::string_view::npos) {
     EXPECT_LT(host.statistics().completions - before, 4 * bytes / 256_KiB)
         << "a completion a large block, more or less";
   }
@@ -255,7 +255,6 @@ TEST(starved, streams_go_on_when_blocks_come_back_and_nothing_spins) {
   o.park_after_ms = 600'000;
   std::vector<chain> hoard;
   std::atomic<std::uint64_t> got{0};
-  std::atomic<bool> bad{false};
   engine_host host({.received =
                         [&](stream&, chain&& c) {
                           got += c.bytes();

@@ -53,7 +53,7 @@ class dialler final : public protocol {
 
 engine_options chosen() {
   engine_options o;
-  o.io = chosen_io();
+  choose_io(o);
   return o;
 }
 

@@ -1,6 +1,8 @@
 // See ws_peer.hpp.
 #include "ws_peer.hpp"
 
+#include "support/chosen_io.hpp"
+
 #include "ws/service.hpp"
 
 #include <arpa/inet.h>
@@ -19,6 +21,7 @@ engine_options server::without_signals(engine_options e) {
   e.handle_signals = false;
   e.slab.capacity = 512_MiB;
   e.slab.huge_pages = false;
+  test::choose_io(e);
   return e;
 }
 

@@ -99,7 +99,7 @@ inline handlers echo() {
 
 inline engine_options quick(engine_options o = {}) {
   o.handle_signals = false;
-  if (o.io == io_choice::automatic) o.io = chosen_io();
+  choose_io(o);
   if (o.slab.capacity == 0) o.slab.capacity = 512_MiB;
   o.linger_ms = std::min(o.linger_ms, 500u);
   return o;

@@ -78,7 +78,7 @@ class http_client_host {
 
  private:
   static engine_options with_io(engine_options o) {
-    o.io = chosen_io();
+    choose_io(o);
     return o;
   }
 

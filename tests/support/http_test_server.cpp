@@ -2,6 +2,8 @@
 
 #include <catenet/engine/endpoint.hpp>
 
+#include "support/chosen_io.hpp"
+
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,6 +21,7 @@ namespace catenet::test {
 http_test_server::http_test_server(const std::function<void(http::server&)>& routes, settings of) {
   of.engine.cores = of.cores;
   of.engine.handle_signals = false;
+  choose_io(of.engine);
   net_ = std::make_unique<engine>(of.engine);
   web_ = std::make_unique<http::server>(*net_, of.http);
   routes(*web_);

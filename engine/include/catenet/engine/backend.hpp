@@ -121,6 +121,11 @@ class backend {
   /// thread; how other threads do it is `wake_fd`.
   virtual void wake_peer(backend& other, int wake_fd) = 0;
 
+  /// Gives back what receives had ready for a load that is over. For as long as may_trim(), the core calls it a few
+  /// times a second.
+  virtual void trim() {}
+  [[nodiscard]] bool may_trim() const { return may_trim_; }
+
   // ---- What is asked of a socket at once, and the clock. These ask the kernel; a simulated descriptor never
   // gets there.
 
@@ -148,6 +153,9 @@ class backend {
   /// The address of this end or the other; empty when it is gone.
   virtual endpoint address_of(int fd, bool peer);
   virtual clock_reading clock();
+
+ protected:
+  bool may_trim_ = false;
 };
 
 /// Where an engine gets its back ends and listeners from when not from the kernel. Outlives the engine.

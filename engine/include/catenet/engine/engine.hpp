@@ -22,6 +22,7 @@ enum class io_choice : std::uint8_t { automatic, uring, epoll };
 struct engine_options {
   unsigned cores = 1;  ///< 0 means one for each processor
   io_choice io = io_choice::automatic;
+  std::string io_without;  ///< io_uring's features to go without, "bundle,min_wait": see io_features.hpp
   backend_source* source = nullptr;  ///< instead of `io`: see simulation.hpp
   depot_options slab{};
 
