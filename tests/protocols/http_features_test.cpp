@@ -6,11 +6,10 @@
 
 #include <gtest/gtest.h>
 
-#include <zlib.h>
-
 #include <mutex>
 #include <thread>
 
+#include "support/gzip.hpp"
 #include "support/http_test_server.hpp"
 
 namespace catenet::test {
@@ -38,34 +37,6 @@ class http_feature_server : public testing::Test {
   }
   std::optional<http_test_server> server_;
 };
-
-std::string gunzip(const std::string& packed) {
-  z_stream z{};
-  inflateInit2(&z, 15 + 32);
-  std::string plain(1 << 20, '\0');
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
-  z.avail_in = static_cast<uInt>(packed.size());
-  z.next_out = reinterpret_cast<Bytef*>(plain.data());
-  z.avail_out = static_cast<uInt>(plain.size());
-  const int result = inflate(&z, Z_FINISH);
-  plain.resize(plain.size() - z.avail_out);
-  inflateEnd(&z);
-  return result == Z_STREAM_END ? plain : "broken";
-}
-
-std::string gzip(const std::string& plain) {
-  z_stream z{};
-  deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string packed(plain.size() + 1000, '\0');
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));
-  z.avail_in = static_cast<uInt>(plain.size());
-  z.next_out = reinterpret_cast<Bytef*>(packed.data());
-  z.avail_out = static_cast<uInt>(packed.size());
-  deflate(&z, Z_FINISH);
-  packed.resize(packed.size() - z.avail_out);
-  deflateEnd(&z);
-  return packed;
-}
 
 TEST_F(http_feature_server, filters_run_in_order_and_may_answer) {
   server_.emplace([](http::server& web) {

@@ -99,7 +99,7 @@ TEST_F(http_server, row_65_decodes_once_and_checks_after_decoding) {
 
 // ---- answers
 
-TEST_F(http_server, row_52_no_body_for_head_204_and_304) {
+TEST_F(http_server, rows_52_and_53_no_body_for_head_204_and_304) {
   start([](http::server& web) {
     web.get("/text", [](request&, response& rs) { rs.text("Hello"); });
     web.get("/none", [](request&, response& rs) { rs.status(204).header("A", "b"); });
