@@ -10,7 +10,7 @@
 #include <thread>
 
 #include "support/gzip.hpp"
-#include "support/http_test_server.hpp"
+#include "support/http_server_fixture.hpp"
 
 namespace catenet::test {
 namespace {
@@ -19,24 +19,7 @@ using http::request;
 using http::response;
 using namespace std::chrono_literals;
 
-std::string get(const std::string& target, const std::string& lines = "") {
-  return "GET " + target + " HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n";
-}
-
-class http_feature_server : public testing::Test {
- protected:
-  http_answer ask(const std::string& bytes) {
-    http_test_client client{server_->port()};
-    client.send(bytes);
-    return client.read();
-  }
-  void TearDown() override {
-    if (server_) {
-      EXPECT_EQ(server_->wait_until_idle(), "");
-    }
-  }
-  std::optional<http_test_server> server_;
-};
+using http_feature_server = http_server;
 
 TEST_F(http_feature_server, filters_run_in_order_and_may_answer) {
   server_.emplace([](http::server& web) {
@@ -272,8 +255,7 @@ TEST_F(http_feature_server, events_are_streamed) {
   EXPECT_NE(got.find("retry: 10\n\n"), std::string::npos);
   EXPECT_NE(got.find("event: clock\nid: 7\ndata: tick\ndata: tock\n\n"), std::string::npos);
   client.reset();
-  for (int i = 0; i != 200 && ended == 0; ++i) std::this_thread::sleep_for(5ms);
-  EXPECT_EQ(ended, 1) << "the handler learns that nobody is there any more";
+  EXPECT_TRUE(eventually([&] { return ended == 1; })) << "the handler learns that nobody is there any more";
 }
 
 TEST_F(http_feature_server, deadlines_change_while_the_server_runs) {
@@ -284,7 +266,7 @@ TEST_F(http_feature_server, deadlines_change_while_the_server_runs) {
   http_test_client client{server_->port()};
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_TRUE(client.at_end());
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 8s) << "the default is more than a minute";
 }
 
 }  // namespace
