@@ -6,12 +6,11 @@
 
 #include <gtest/gtest.h>
 
-#include <zlib.h>
-
 #include <mutex>
 #include <thread>
 
-#include "support/http_test_server.hpp"
+#include "support/gzip.hpp"
+#include "support/http_server_fixture.hpp"
 
 namespace catenet::test {
 namespace {
@@ -20,52 +19,7 @@ using http::request;
 using http::response;
 using namespace std::chrono_literals;
 
-std::string get(const std::string& target, const std::string& lines = "") {
-  return "GET " + target + " HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n";
-}
-
-class http_feature_server : public testing::Test {
- protected:
-  http_answer ask(const std::string& bytes) {
-    http_test_client client{server_->port()};
-    client.send(bytes);
-    return client.read();
-  }
-  void TearDown() override {
-    if (server_) {
-      EXPECT_EQ(server_->wait_until_idle(), "");
-    }
-  }
-  std::optional<http_test_server> server_;
-};
-
-std::string gunzip(const std::string& packed) {
-  z_stream z{};
-  inflateInit2(&z, 15 + 32);
-  std::string plain(1 << 20, '\0');
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(packed.data()));
-  z.avail_in = static_cast<uInt>(packed.size());
-  z.next_out = reinterpret_cast<Bytef*>(plain.data());
-  z.avail_out = static_cast<uInt>(plain.size());
-  const int result = inflate(&z, Z_FINISH);
-  plain.resize(plain.size() - z.avail_out);
-  inflateEnd(&z);
-  return result == Z_STREAM_END ? plain : "broken";
-}
-
-std::string gzip(const std::string& plain) {
-  z_stream z{};
-  deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
-  std::string packed(plain.size() + 1000, '\0');
-  z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(plain.data()));
-  z.avail_in = static_cast<uInt>(plain.size());
-  z.next_out = reinterpret_cast<Bytef*>(packed.data());
-  z.avail_out = static_cast<uInt>(packed.size());
-  deflate(&z, Z_FINISH);
-  packed.resize(packed.size() - z.avail_out);
-  deflateEnd(&z);
-  return packed;
-}
+using http_feature_server = http_server;
 
 TEST_F(http_feature_server, filters_run_in_order_and_may_answer) {
   server_.emplace([](http::server& web) {
@@ -301,8 +255,7 @@ TEST_F(http_feature_server, events_are_streamed) {
   EXPECT_NE(got.find("retry: 10\n\n"), std::string::npos);
   EXPECT_NE(got.find("event: clock\nid: 7\ndata: tick\ndata: tock\n\n"), std::string::npos);
   client.reset();
-  for (int i = 0; i != 200 && ended == 0; ++i) std::this_thread::sleep_for(5ms);
-  EXPECT_EQ(ended, 1) << "the handler learns that nobody is there any more";
+  EXPECT_TRUE(eventually([&] { return ended == 1; })) << "the handler learns that nobody is there any more";
 }
 
 TEST_F(http_feature_server, deadlines_change_while_the_server_runs) {
@@ -313,7 +266,7 @@ TEST_F(http_feature_server, deadlines_change_while_the_server_runs) {
   http_test_client client{server_->port()};
   const auto begin = std::chrono::steady_clock::now();
   EXPECT_TRUE(client.at_end());
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 2s);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 8s) << "the default is more than a minute";
 }
 
 }  // namespace

@@ -35,6 +35,7 @@ void name_routes(http::server& web) {
   web.post("/users/me", says("post me"));
   web.del("/users/{a}", says("delete"));
   web.on(http::method::options, "/own", says("own options"));
+  web.on({http::method::get, http::method::put}, "/both", says("both"));
 }
 
 TEST_F(http_server, finds_the_most_exact_route) {
@@ -68,6 +69,8 @@ TEST_F(http_server, tells_what_a_path_allows) {
   EXPECT_EQ(line("OPTIONS /users/7").status, 204);
   EXPECT_EQ(line("OPTIONS /users/7").field("Allow"), "GET, HEAD, DELETE, OPTIONS");
   EXPECT_EQ(line("OPTIONS /own").body, "own options||");
+  EXPECT_EQ(line("PUT /both").body, "both||");
+  EXPECT_EQ(line("DELETE /both").field("Allow"), "GET, HEAD, PUT, OPTIONS");
   EXPECT_EQ(line("OPTIONS *").status, 204);
   EXPECT_EQ(line("OPTIONS /none").status, 404);
   EXPECT_EQ(line("TRACE /").status, 405);
@@ -99,7 +102,7 @@ TEST_F(http_server, row_65_decodes_once_and_checks_after_decoding) {
 
 // ---- answers
 
-TEST_F(http_server, row_52_no_body_for_head_204_and_304) {
+TEST_F(http_server, rows_52_and_53_no_body_for_head_204_and_304) {
   start([](http::server& web) {
     web.get("/text", [](request&, response& rs) { rs.text("Hello"); });
     web.get("/none", [](request&, response& rs) { rs.status(204).header("A", "b"); });
@@ -376,7 +379,7 @@ TEST_F(http_server, stopping_finishes_what_is_under_way) {
   http_test_client partial{server_->port()};
   busy.send(get("/slow"));
   partial.send("GET /sl");
-  std::this_thread::sleep_for(30ms);
+  ASSERT_TRUE(eventually([&] { return server_->web().statistics().requests == 1; }));
   std::thread stopper{[&] { server_->stop(); }};
   const http_answer a = busy.read();
   EXPECT_EQ(a.body, "done");
@@ -406,7 +409,7 @@ TEST_F(http_server, handlers_that_still_wait_at_the_end_are_ended) {
       of);
   http_test_client client{server_->port()};
   client.send(get("/"));
-  std::this_thread::sleep_for(30ms);
+  ASSERT_TRUE(eventually([&] { return server_->web().statistics().requests == 1; }));
   server_->stop();
   EXPECT_EQ(destroyed, 1);
 }

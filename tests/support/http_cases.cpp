@@ -1,7 +1,10 @@
-// Rows 1 to 50 of the table. The others need a server with a clock, a file system or an upgrade: see http_*_test.cpp.
+// The rows of the table that are bytes and an answer. The others need a clock, or a peer that misbehaves: they are in
+// http_*_test.cpp, under their numbers.
 #include "support/http_cases.hpp"
 
 #include <string_view>
+
+#include "support/gzip.hpp"
 
 namespace catenet::test {
 
@@ -252,6 +255,58 @@ void trailers(table& t) {
   t.ok(50, "options_with_body", "OPTIONS * HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello", 204);
 }
 
+void files(table& t) {
+  const auto file = [&](int row, const char* name, const std::string& path, const std::string& lines, int status) {
+    t.ok(row, name, "GET /files/" + path + " HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n", status);
+  };
+  file(61, "inside", "ten", "", 200);
+  int n = 0;
+  for (const char* path : {"../secret", "ten/../../secret", "%2e%2e/secret", "..%2fsecret", "..%5csecret", "/ten", "./ten",
+                           "link-out", "%252e%252e/secret", "ten/", "ten%2f"})
+    file(61, ("outside_" + std::to_string(n++)).c_str(), path, "", 404);
+  file(61, "nul", "ten%00.txt", "", 400);
+  std::string many = "Range: bytes=0-0";
+  for (int i = 0; i != 500; ++i) many += ",2-3";
+  file(62, "many_ranges", "ten", many + "\r\n", 200);
+  file(62, "overlapping_ranges", "ten", "Range: bytes=0-5,5-9\r\n", 200);
+  file(62, "two_ranges", "ten", "Range: bytes=0-1,8-\r\n", 206);
+  file(63, "two_to_63_first", "ten", "Range: bytes=9223372036854775808-\r\n", 416);
+  file(63, "two_to_63_last", "ten", "Range: bytes=1-9223372036854775808\r\n", 206);
+  file(63, "two_to_64_suffix", "ten", "Range: bytes=-18446744073709551616\r\n", 206);
+  file(63, "minus_zero", "ten", "Range: bytes=-0\r\n", 416);
+  file(63, "reversed", "ten", "Range: bytes=5-4\r\n", 200);
+}
+
+void applications(table& t) {
+  for (const char* what : {"value", "name", "nul", "framing"})
+    t.ok(64, what, t.line("GET /bad/"s + what + " HTTP/1.1"), 500);
+  t.ok(65, "once", t.line("GET /hello/%2541%250d%250a HTTP/1.1"));
+  int n = 0;
+  for (const char* escape : {"%", "%4", "%zz", "%00", "%0d%0aX:y", "%7f", "%1b"})
+    t.ok(65, "refused_" + std::to_string(n++), t.line("GET /hello/a"s + escape + " HTTP/1.1"), 400);
+  t.ok(66, "eight_bit_for_the_log", t.get("User-Agent: a\xff\x9b\"\\\r\n"));
+  const auto expand = [&](const std::string& coding, const std::string& body) {
+    return "POST /expand HTTP/1.1\r\nHost: a\r\nContent-Encoding: " + coding +
+           "\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  };
+  const auto closes = [&](std::string name, std::string input, int status) {
+    t.cases.push_back({67, std::move(name), std::move(input), status, false, true});
+  };
+  t.ok(67, "expanded", expand("gzip", gzip("hello")));
+  t.ok(67, "up_to_the_limit", expand("gzip", gzip(std::string(10'000, 'x'))));
+  t.ok(67, "unknown_coding", expand("br", "x"), 415);
+  closes("bomb", expand("gzip", gzip(std::string(1'000'000, 'x'))), 413);
+  closes("no_gzip", expand("gzip", "hello"), 400);
+  closes("cut_short", expand("gzip", gzip("hello").substr(0, 15)), 400);
+  closes("more_behind", expand("gzip", gzip("hello") + "x"), 400);
+  const std::string up = "Connection: Upgrade\r\nUpgrade: nothing\r\n";
+  t.ok(68, "with_a_body", "GET /up HTTP/1.1\r\nHost: a\r\n" + up + "Content-Length: 5\r\n\r\nhello", 400);
+  t.ok(68, "with_chunks", "GET /up HTTP/1.1\r\nHost: a\r\n" + up + "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 400);
+  t.ok(68, "by_post", "POST /up HTTP/1.1\r\nHost: a\r\n" + up + "\r\n", 400);
+  t.ok(68, "where_there_is_none", "GET / HTTP/1.1\r\nHost: a\r\n" + up + "\r\n");
+  t.ok(69, "in_http_1_0", "GET /up HTTP/1.0\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: nothing\r\n\r\n");
+}
+
 std::vector<http_case> make() {
   table t;
   framing(t);
@@ -261,6 +316,8 @@ std::vector<http_case> make() {
   sizes(t);
   chunks(t);
   trailers(t);
+  files(t);
+  applications(t);
   return std::move(t.cases);
 }
 

@@ -20,7 +20,7 @@ struct http_case {
 /// How googletest shows a case.
 inline void PrintTo(const http_case& c, std::ostream* out) { *out << "row " << c.row << ' ' << c.name; }
 
-/// Every case. Paths are those of the test server: GET / and /hello/{name}, POST /echo.
+/// Every case. Paths are those of the test server (add_table_routes).
 const std::vector<http_case>& http_cases();
 
 /// A good request that proves the connection is in step, and its target.

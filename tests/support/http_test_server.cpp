@@ -1,6 +1,7 @@
 #include "support/http_test_server.hpp"
 
 #include <catenet/engine/endpoint.hpp>
+#include <catenet/http/request_head.hpp>
 
 #include "support/chosen_io.hpp"
 
@@ -13,6 +14,8 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <future>
 #include <stdexcept>
 
@@ -63,7 +66,52 @@ std::string http_test_server::wait_until_idle() {
   return left;
 }
 
+namespace {
+
+// A directory with one file to be had, and more beside it that is not, for as long as the program runs.
+class table_files {
+ public:
+  table_files() {
+    std::string name = (std::filesystem::temp_directory_path() / "catenet-table-XXXXXX").string();
+    if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+    base_ = name;
+    std::filesystem::create_directory(base_ / "root");
+    std::ofstream{base_ / "root" / "ten"} << "0123456789";
+    std::ofstream{base_ / "secret"} << "outside";
+    std::filesystem::create_symlink("../secret", base_ / "root" / "link-out");
+  }
+  ~table_files() {
+    std::error_code ignored;
+    std::filesystem::remove_all(base_, ignored);
+  }
+  table_files(const table_files&) = delete;
+  table_files& operator=(const table_files&) = delete;
+  [[nodiscard]] std::string root() const { return base_ / "root"; }
+
+ private:
+  std::filesystem::path base_;
+};
+
+void add_bad_fields(http::server& web) {
+  web.get("/bad/value", [](http::request&, http::response& rs) { rs.header("A", "b\r\nC: d").text("x"); });
+  web.get("/bad/name", [](http::request&, http::response& rs) { rs.header("A: b\r\nC", "d").text("x"); });
+  web.get("/bad/nul", [](http::request&, http::response& rs) { rs.header("A", std::string_view{"b\0c", 3}).text("x"); });
+  web.get("/bad/framing", [](http::request&, http::response& rs) { rs.header("Content-Length", "3").text("x"); });
+}
+
+}  // namespace
+
 void add_table_routes(http::server& web) {
+  static const table_files files;
+  web.files("/files", files.root(), {.hot_bytes_max = 0});  // nothing is to be left when all is idle
+  add_bad_fields(web);
+  web.post("/expand", [](http::request& rq, http::response& rs) -> task<> { rs.text(co_await rq.body().text(1 << 20)); },
+           {.expand_max = 10'000});
+  const auto up = [](http::request& rq, http::response& rs) {
+    if (!rq.head().upgrade) return rs.text("no upgrade");
+    rs.upgrade("nothing", [](stream&, chain&&) {});
+  };
+  web.get("/up", up).post("/up", up);
   web.get("/", [](http::request&, http::response& rs) { rs.text("Hello, World!"); });
   web.get("/hello/{name}", [](http::request& rq, http::response& rs) { rs.text("hello ", rq.param("name")); });
   web.post("/echo", [](http::request& rq, http::response& rs) -> task<> {

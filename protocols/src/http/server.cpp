@@ -54,6 +54,12 @@ server& server::on(http::method method, std::string_view pattern, handler h, rou
   return *this;
 }
 
+server& server::on(std::initializer_list<http::method> methods, std::string_view pattern, const handler& h,
+                   route_options options) {
+  for (const http::method m : methods) on(m, pattern, h, options);
+  return *this;
+}
+
 void server::add(http::method method, std::string_view pattern, handler h, route_options options,
                  const std::vector<handler>& filters) {
   state_->what.table.add(method, pattern, {std::move(h), filters, options, {}});

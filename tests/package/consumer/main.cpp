@@ -9,8 +9,9 @@ using namespace catenet;
 
 int main() {
   engine net{{.cores = 1}};
-  http::server web{net};
+  http::server web{net, {.compression = {.on = true}}};
   web.get("/hello/{name}", [](http::request& rq, http::response& rs) { rs.text("hello ", rq.param("name")); });
+  web.websocket("/chat", {});
 
   endpoint bound;
   if (error e = web.listen("127.0.0.1:0", &bound)) {

@@ -15,6 +15,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -57,6 +58,8 @@ class server {
   server& patch(std::string_view pattern, handler h, route_options options = {});
   server& del(std::string_view pattern, handler h, route_options options = {});
   server& on(http::method method, std::string_view pattern, handler h, route_options options = {});
+  server& on(std::initializer_list<http::method> methods, std::string_view pattern, const handler& h,
+             route_options options = {});
   /// A filter for every route that is set from now on (see group).
   template <filter F>
   server& use(F&& f) {
