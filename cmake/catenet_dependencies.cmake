@@ -1,5 +1,5 @@
 # What catenet links, found the same way by its own build and, installed beside the package file, by those who use it.
-#   catenet_mimalloc, catenet_liburing: imported targets made here; the others come from CMake's own modules.
+#   catenet_mimalloc, catenet_liburing, catenet_brotlienc: imported targets made here; the others come from CMake's own modules.
 include(CMakeFindDependencyMacro)
 
 # One wrapper: here a missing package is an error, in a consumer it makes find_package(catenet) say so.
@@ -18,9 +18,10 @@ _catenet_need(ZLIB 1.2.11)
 _catenet_need(Boost 1.81)  # headers only: Intrusive
 _catenet_need(mimalloc 2.0)
 
-# liburing ships no CMake package and a pkg-config file only, which is a program that a consumer may lack.
+# liburing and brotli ship no CMake package and a pkg-config file only, which is a program that a consumer may lack.
 list(APPEND CMAKE_MODULE_PATH ${CMAKE_CURRENT_LIST_DIR})
 _catenet_need(liburing 2.3)
+_catenet_need(brotlienc)
 list(REMOVE_ITEM CMAKE_MODULE_PATH ${CMAKE_CURRENT_LIST_DIR})
 
 # Debian's libmimalloc.so also exports malloc, free and operator new, so that merely linking it would take over the

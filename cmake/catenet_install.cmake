@@ -24,7 +24,8 @@ configure_package_config_file(cmake/catenet-config.cmake.in ${PROJECT_BINARY_DIR
                               INSTALL_DESTINATION ${package_dir})
 write_basic_package_version_file(${PROJECT_BINARY_DIR}/catenet-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${PROJECT_BINARY_DIR}/catenet-config.cmake ${PROJECT_BINARY_DIR}/catenet-config-version.cmake
-              cmake/catenet_dependencies.cmake cmake/Findliburing.cmake DESTINATION ${package_dir})
+              cmake/catenet_dependencies.cmake cmake/Findliburing.cmake cmake/Findbrotlienc.cmake
+              DESTINATION ${package_dir})
 
 # Only archives are installed, so that every user needs all that they need: it stands in Libs and Requires, where
 # `pkg-config --libs` finds it without --static.

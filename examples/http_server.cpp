@@ -1,7 +1,6 @@
 // The plain workhorse for load and tools: a few routes that between them use all of the engine. GET /stats
 // tells what it holds.
 #include <catenet/engine/page_body.hpp>
-#include <catenet/http/files.hpp>
 #include <catenet/http/server.hpp>
 #include <catenet/ws/server.hpp>
 
@@ -103,6 +102,6 @@ int main(int argc, char** argv) {
   return program.run(argc, argv, [&](http::server& web) {
     add_routes(web);
     add_websockets(web);
-    if (!root.empty()) web.get("/{path...}", http::files(root));
+    if (!root.empty()) web.files("/", root);
   });
 }

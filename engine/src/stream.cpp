@@ -154,7 +154,7 @@ void stream::start_send() {
   t.flight.mark_in_flight(true);
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
-  look_within(home().owner().options().send_stall_ms);
+  look_within(stall_ms());
   c.sends.add(1);
   c.io->send(fd_, token{operation::send, stream_table::slot_of(this), generation_}, t.flight, !all);
   if (faulty(fault::early_return)) {
@@ -205,6 +205,10 @@ void stream::on_writable(std::int32_t result) {
   sent();
 }
 
+std::uint32_t stream::stall_ms() const {
+  return protocol_->send_stall_ms(home().owner().options().send_stall_ms);
+}
+
 // Whether the peer has acknowledged nothing for send_stall_ms. A send completes only when all of it was
 // taken, so progress is asked of the kernel.
 bool stream::stalled() {
@@ -215,7 +219,7 @@ bool stream::stalled() {
     t.progress_mark = mark;
     t.progress_ms = now_ms;
   }
-  return now_ms - t.progress_ms >= home().owner().options().send_stall_ms;
+  return now_ms - t.progress_ms >= stall_ms();
 }
 
 // ---- receiving
@@ -374,7 +378,7 @@ void stream::arm_timer() {
     const std::uint32_t limit_ms = patience_ms();
     delay_ms = std::min(delay_ms, quiet_ms >= limit_ms ? 1 : limit_ms - quiet_ms);
   }
-  if ((flags_ & flag_sending) != 0) delay_ms = std::min(delay_ms, k.owner().options().send_stall_ms);
+  if ((flags_ & flag_sending) != 0) delay_ms = std::min(delay_ms, stall_ms());
   if (delay_ms != timer_wheel::delay_ms_max) k.timers().start(*this, delay_ms);
 }
 
@@ -450,7 +454,7 @@ bool stream::still_taken() {
   const std::uint64_t mark = home().state_->io->progress_mark(fd_);
   if (mark - t.progress_mark <= 1) return false;  // nothing, or our FIN, which counts as a byte
   t.progress_mark = mark;
-  return home().now_ms() - t.progress_ms < home().owner().options().send_stall_ms;
+  return home().now_ms() - t.progress_ms < stall_ms();
 }
 
 void stream::begin_linger() {

@@ -69,7 +69,7 @@ void stream::send_regions(std::uint64_t memory) {
 
 void stream::wait_for_room() {
   flags_ |= flag_sending;
-  look_within(home().owner().options().send_stall_ms);
+  look_within(stall_ms());
   home().state_->io->poll_writable(fd_, token{operation::writable, stream_table::slot_of(this), generation_});
 }
 
@@ -101,7 +101,7 @@ bool stream::must_warm(int file, std::uint64_t offset, std::uint64_t length) {
     return false;
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
-  look_within(home().owner().options().send_stall_ms);
+  look_within(stall_ms());
   return true;
 }
 

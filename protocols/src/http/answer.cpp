@@ -1,12 +1,15 @@
 // From what a handler left behind to bytes on their way.
 #include <catenet/engine/log.hpp>
 #include <catenet/engine/stream.hpp>
+#include <catenet/http/access.hpp>
 #include <catenet/http/status.hpp>
 
 #include <algorithm>
 #include <cstring>
 #include <string>
 
+#include "http/conditional.hpp"
+#include "http/mime.hpp"
 #include "http/sessions.hpp"
 
 namespace catenet::http {
@@ -44,6 +47,7 @@ void exchange::reset_answer() {
   if (!text.empty()) text.clear();
   if (!payload.empty()) payload.clear();
   if (trailers) trailers.reset();
+  if (packs) packs.reset();
   if (take_over) take_over = {};
 }
 
@@ -61,6 +65,10 @@ void exchange::reset() {
   body_waiter = {};
   write_waiter = {};
   continue_owed = piecewise = cut = false;
+  body_bytes = 0;
+  if (expands) expands.reset();
+  if (gone) gone = {};
+  over = false;
 }
 
 void exchange::answer(std::uint16_t code, std::string_view line) {
@@ -80,6 +88,7 @@ sessions::outcome sessions::conclude(batch& b, exchange& x, bool more_follows) {
   settle(x);
   if (x.take_over) {
     write_answer(b, x, false);
+    if (service_.on_access) tell_access(x);
     return outcome::over;
   }
   x.close_after = must_close(x);
@@ -87,6 +96,8 @@ sessions::outcome sessions::conclude(batch& b, exchange& x, bool more_follows) {
     end_pieces(b, x);
   else
     write_answer(b, x, more_follows);
+  if (service_.on_access) [[unlikely]]
+    tell_access(x);
   if (x.close_after) {
     flush(b);
     x.wire->close();
@@ -94,6 +105,10 @@ sessions::outcome sessions::conclude(batch& b, exchange& x, bool more_follows) {
   }
   if (x.conn != nullptr && x.body_left()) return discard(*x.conn);
   return outcome::answered;
+}
+
+void sessions::tell_access(exchange& x) {
+  service_.on_access({x.rq, x.status, x.body_bytes, core_.now_ms() - x.started_ms, core_.unix_seconds()});
 }
 
 // Sees to it that there is an answer, and one that may go out.
@@ -107,9 +122,9 @@ void sessions::settle(exchange& x) {
     log_failure(x, "the handler gave no answer");
     x.reset_answer();
     x.answer(500, "there was no answer");
-  } else if (x.take_over && (x.head.has_body() || x.head.minor == 0)) {
+  } else if (x.take_over && (x.head.method != method::get || x.head.has_body() || x.head.minor == 0)) {
     x.reset_answer();
-    x.answer(400, "an upgrade takes HTTP/1.1 and no body");
+    x.answer(400, "an upgrade takes GET, HTTP/1.1 and no body");
   }
 }
 
@@ -165,11 +180,53 @@ response_head sessions::head_of(exchange& x) {
   return h;
 }
 
+// What an answer is to be compressed with, by its type and what the client asks for.
+coding sessions::choose_coding(const exchange& x) const {
+  const std::string_view fields = x.fields.view();
+  std::string_view type = x.default_type;
+  for (std::size_t at = 0; at < fields.size();) {
+    const std::size_t end = fields.find("\r\n", at);
+    const std::string_view line = fields.substr(at, end - at);
+    const std::string_view name = line.substr(0, line.find(':'));
+    if (equal_ignoring_case(name, "Content-Type")) type = line.substr(name.size() + 2);
+    if (equal_ignoring_case(name, "Content-Encoding") || equal_ignoring_case(name, "ETag") ||
+        equal_ignoring_case(name, "Content-Range"))
+      return coding::identity;
+    at = end + 2;
+  }
+  if (!is_compressible(type)) return coding::identity;
+  const unsigned brotli = coding_weight(x.head.fields, "br");
+  const unsigned gzip = coding_weight(x.head.fields, "gzip");
+  if (brotli == 0 && gzip == 0) return coding::identity;
+  return brotli >= gzip ? coding::brotli : coding::gzip;
+}
+
+// Compresses a whole body in its place, where that makes it smaller; for HEAD, too, as its length is told.
+void sessions::compress(exchange& x) {
+  const compression& o = service_.options.compression;
+  const std::uint64_t bytes = x.payload.empty() ? x.text.size() : x.payload.bytes();
+  if (bytes < o.bytes_min || bytes > o.bytes_max || never_has_body(x.status) || !in_memory(x.payload)) return;
+  const coding c = choose_coding(x);
+  const std::unique_ptr<compressor> packs = compressor::make(c, o.level);
+  if (!packs) return;
+  chain plain;
+  if (x.payload.empty() && !plain.append_copy(x.text.view())) return;
+  chain packed;
+  if (!packs->add(x.payload.empty() ? plain : x.payload, packed, compressor::until::end)) return;
+  x.rs.header("Vary", "Accept-Encoding");
+  if (packed.bytes() >= bytes) return;
+  x.rs.header("Content-Encoding", name_of(c));
+  x.payload = std::move(packed);
+}
+
 void sessions::write_answer(batch& b, exchange& x, bool more_follows) {
+  if (service_.options.compression.on) [[unlikely]]
+    compress(x);
   response_head h = head_of(x);
   const std::uint64_t bytes = x.payload.empty() ? x.text.size() : x.payload.bytes();
   h.length = bytes;
   const bool with_body = bytes != 0 && !x.bodiless();
+  if (with_body) x.body_bytes = bytes;
   const bool copied = with_body && (x.payload.empty() ? bytes <= text_bytes_max
                                                       : bytes <= copy_bytes_max && in_memory(x.payload));
   const std::size_t most = head_size_max(h) + (copied ? bytes : 0);
@@ -198,6 +255,11 @@ void sessions::begin_pieces(exchange& x, chain& out) {
   x.piecewise = true;
   if (x.status == 0) x.status = 200;
   x.close_after = wants_close(x);
+  if (const compression& o = service_.options.compression; o.on && !x.has_length && !never_has_body(x.status)) {
+    const coding c = choose_coding(x);
+    x.packs = compressor::make(c, o.level);
+    if (x.packs) x.rs.header("Vary", "Accept-Encoding").header("Content-Encoding", name_of(c));
+  }
   response_head h = head_of(x);
   if (h.framing != framing::none)
     h.framing = x.has_length ? framing::length : x.head.minor == 0 ? framing::close : framing::chunks;
@@ -217,26 +279,7 @@ bool sessions::write(exchange& x, chain&& piece, bool& waits) {
   if (x.wire == nullptr || x.wire->closing() || x.refused) return false;
   chain out;
   if (!x.piecewise) begin_pieces(x, out);
-  bool room = true;
-  if (!piece.empty() && !x.bodiless()) {
-    if (x.framing == framing::chunks) {
-      char line[chunk_line_max];
-      const char* end = write_chunk_line(line, piece.bytes());
-      room = out.append_copy(std::string_view{line, static_cast<std::size_t>(end - line)});
-      out.append(std::move(piece));
-      room = room && out.append_constant("\r\n");
-    } else if (x.framing == framing::length) {
-      std::optional<chain> part = piece.split(x.length);
-      room = part.has_value();
-      if (room) {
-        x.length -= part->bytes();
-        out.append(std::move(*part));
-      }
-    } else {
-      out.append(std::move(piece));
-    }
-  }
-  if (!room) {
+  if (!piece.empty() && !x.bodiless() && !(pack(x, piece, compressor::until::flush) && frame(x, std::move(piece), out))) {
     x.wire->abort();
     return false;
   }
@@ -246,7 +289,40 @@ bool sessions::write(exchange& x, chain&& piece, bool& waits) {
   return result == send_result::sent || waits;
 }
 
+// Compresses a piece in its place, where the body is compressed.
+bool sessions::pack(exchange& x, chain& piece, compressor::until how) {
+  if (!x.packs) return true;
+  chain packed;
+  const bool done = in_memory(piece) && x.packs->add(piece, packed, how);
+  piece = std::move(packed);
+  return done;
+}
+
+// Puts a piece behind `out` the way the end of the body is told. False when memory ran out.
+bool sessions::frame(exchange& x, chain&& piece, chain& out) {
+  x.body_bytes += piece.bytes();
+  if (x.framing == framing::length) {
+    std::optional<chain> part = piece.split(x.length);
+    if (!part) return false;
+    x.length -= part->bytes();
+    out.append(std::move(*part));
+    return true;
+  }
+  if (x.framing != framing::chunks || piece.empty()) {
+    out.append(std::move(piece));
+    return true;
+  }
+  char line[chunk_line_max];
+  const char* end = write_chunk_line(line, piece.bytes());
+  if (!out.append_copy(std::string_view{line, static_cast<std::size_t>(end - line)})) return false;
+  out.append(std::move(piece));
+  return out.append_constant("\r\n");
+}
+
 void sessions::end_pieces(batch& b, exchange& x) {
+  if (chain last; x.packs && !x.cut && !x.bodiless()) {
+    if (!pack(x, last, compressor::until::end) || !frame(x, std::move(last), b.out)) b.to.abort();
+  }
   if (x.framing == framing::chunks && !x.cut && !x.bodiless()) {
     const std::string_view trailers = x.trailers ? std::string_view{*x.trailers} : std::string_view{};
     if (!b.out.append_copy("0\r\n") || !b.out.append_copy(trailers) || !b.out.append_copy("\r\n")) b.to.abort();

@@ -8,7 +8,11 @@ namespace catenet::http {
 
 bool body::next_awaiter::await_ready() { return of.home.pull(of); }
 
-void body::next_awaiter::await_suspend(std::coroutine_handle<> who) { of.body_waiter = who; }
+void body::next_awaiter::await_suspend(std::coroutine_handle<> who) { of.body_waiter = waiter = who; }
+
+body::next_awaiter::~next_awaiter() {
+  if (waiter && of.body_waiter == waiter) of.body_waiter = {};
+}
 
 std::optional<chain> body::next_awaiter::await_resume() {
   if (!of.part.empty()) return std::move(of.part);

@@ -7,6 +7,7 @@
 #pragma once
 
 #include <catenet/engine/callback.hpp>
+#include <catenet/engine/endpoint.hpp>
 #include <catenet/engine/task.hpp>
 #include <catenet/http/body_decoder.hpp>
 #include <catenet/http/head_parser.hpp>
@@ -18,6 +19,7 @@
 #include <memory>
 #include <string>
 
+#include "http/content_coding.hpp"
 #include "http/routes.hpp"
 #include "http/text_buffer.hpp"
 
@@ -49,9 +51,11 @@ struct exchange {
   routes::found where;
   body_decoder decoder;
   chain part;                    ///< of the body, on its way to the handler
+  std::unique_ptr<expander> expands;  ///< of a body with a content coding
   fault broken;                  ///< the body will never be complete
   std::coroutine_handle<> body_waiter;
   std::uint32_t started_ms = 0;
+  std::uint64_t id = 0;
 
   // The answer.
   std::uint16_t status = 0;      ///< 0: not said yet
@@ -66,13 +70,18 @@ struct exchange {
   bool cut = false;              ///< a body given piecewise will not be complete
   http::framing framing = framing::none;  ///< of a body given piecewise
   std::uint64_t length = 0;      ///< bytes still to be written, of a body given piecewise with a length
+  std::uint64_t body_bytes = 0;  ///< given to the connection
   std::string_view default_type;
+  std::unique_ptr<compressor> packs;  ///< of a body given piecewise
   text_buffer<256> fields;       ///< lines, each with its CR LF
   text_buffer<384> text;         ///< the body, where it is text
   chain payload;                 ///< the body, otherwise
   std::unique_ptr<std::string> trailers;
   callback<void(stream&, chain&&)> take_over;
   std::coroutine_handle<> write_waiter;
+  callback<void()> gone;         ///< told once nobody is there any more
+  bool telling = false;          ///< that it is so: the exchange stays until all who wait know
+  bool over = false;             ///< the handler ended meanwhile
 
   task<> running;                ///< the handler, where it waits
 
@@ -100,6 +109,8 @@ struct connection {
   bool partial = false;           ///< a head has begun, and its deadline is set
   bool discarding = false;        ///< answered; the rest of the body is taken in
   bool congested = false;         ///< above the high watermark: no further request until writable()
+  bool introduced = false;        ///< its PROXY header was read; then it is kept while it is idle, too
+  std::unique_ptr<endpoint> client{};  ///< who it is from, where a proxy told
   bool watching = false;          ///< the rate of a body is being looked at
 };
 

@@ -80,6 +80,12 @@ response& response::type(std::string_view media_type) {
   return *this;
 }
 
+response& response::cookie(std::string_view name, std::string_view value, const cookie_options& options) {
+  const std::string text = set_cookie_value(name, value, options);
+  if (text.empty()) exchange_.refused = true;
+  return header("Set-Cookie", text);
+}
+
 response& response::close() {
   exchange_.close_after = true;
   return *this;
@@ -136,7 +142,10 @@ response::write_awaiter response::write(std::string_view piece) {
   return write(std::move(copy));
 }
 
-void response::write_awaiter::await_suspend(std::coroutine_handle<> who) { of.write_waiter = who; }
+void response::write_awaiter::await_suspend(std::coroutine_handle<> who) { of.write_waiter = waiter = who; }
+response::write_awaiter::~write_awaiter() {
+  if (waiter && of.write_waiter == waiter) of.write_waiter = {};
+}
 bool response::write_awaiter::await_resume() const { return sent && of.wire != nullptr; }
 
 response& response::trailer(std::string_view name, std::string_view value) {

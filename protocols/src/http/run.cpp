@@ -43,7 +43,10 @@ void sessions::run(stream& s, chain& input) {
 bool sessions::step(batch& b, reading& r) {
   switch (r.parser->next(*r.input, service_.options.limits, r.x->head)) {
     case head_parser::progress::more: return false;
-    case head_parser::progress::broken: refuse(b, r.s, *r.x, r.parser->why()); return false;
+    case head_parser::progress::broken:
+      r.x->head.forget();
+      refuse(b, r.s, *r.x, r.parser->why());
+      return false;
     case head_parser::progress::complete: break;
   }
   if (begin(b, r) != outcome::answered) return false;
@@ -61,6 +64,8 @@ sessions::outcome sessions::begin(batch& b, reading& r) {
   exchange& x = *r.x;
   counters_.requests.add(1);
   x.wire = &r.s;
+  x.started_ms = core_.now_ms();
+  x.id = std::uint64_t{core_.index()} << 48 | counters_.requests.get();
   if (r.conn != nullptr) r.conn->partial = false;
   const bool routed = find_route(x);
   if (x.head.has_body()) [[unlikely]] {
@@ -68,7 +73,7 @@ sessions::outcome sessions::begin(batch& b, reading& r) {
     keep_for_body(r);
     if (x.conn == nullptr) return outcome::over;
   }
-  if (routed) call(x);
+  if (routed && expects_plain(x)) call(x);
   if (x.running && !x.running.done()) {
     keep_while_waiting(r);
     return outcome::waiting;
@@ -90,13 +95,13 @@ sessions::outcome sessions::begin(batch& b, reading& r) {
 
 // Answers what is no proper request, or one that is too much, and closes.
 sessions::outcome sessions::refuse(batch& b, stream& s, exchange& x, const fault& why) {
+  if (x.wire == nullptr) x.started_ms = core_.now_ms();  // no request was begun
   x.reset();
   x.wire = &s;
-  x.head.method = method::get;
-  x.head.minor = 1;
   x.close_after = true;
   x.answer(why.status, why.reason);
   write_answer(b, x, false);
+  if (service_.on_access) tell_access(x);
   flush(b);
   s.close();
   return outcome::over;
@@ -106,6 +111,7 @@ sessions::outcome sessions::refuse(batch& b, stream& s, exchange& x, const fault
 void sessions::hand_over(stream& s, exchange& x, chain&& left) {
   const callback<void(stream&, chain&&)> take = std::move(x.take_over);
   chain bytes = std::move(left);
+  forget_address(s);
   if (auto* c = static_cast<connection*>(s.session())) {
     s.set_session(nullptr);
     give(*c);
@@ -123,7 +129,6 @@ void sessions::keep_while_waiting(reading& r) {
     if (x.conn == nullptr) x.wire = nullptr;  // no memory: the stream is being aborted
   }
   x.running.on_done(&task_done, &x);
-  x.started_ms = core_.now_ms();
   link(x);
   if (x.conn != nullptr) watch(*x.conn);
   r.x = nullptr;
@@ -174,7 +179,7 @@ void sessions::rest(reading& r) {
     }
     if (!c->parser.idle() && !c->partial) {
       c->partial = true;
-      s.set_deadline(service_.options.head_ms);
+      s.set_deadline(listener_.head_ms);
     }
     if (c->ended) return s.close();
     return let_go(*c);
@@ -182,11 +187,13 @@ void sessions::rest(reading& r) {
   if (c != nullptr) {
     if (c->ended) return s.close();
     let_go(*c);
-    s.set_session(nullptr);
-    give(*c);
+    if (!c->introduced) {
+      s.set_session(nullptr);
+      give(*c);
+    }
   }
   if (core_.draining()) return s.close();
-  s.set_deadline(service_.options.idle_ms);
+  s.set_deadline(listener_.idle_ms);
 }
 
 // Finds the handler; where there is none, answers. False when it answered.
@@ -228,9 +235,27 @@ bool sessions::find_route(exchange& x) {
   return false;
 }
 
+// Sees to a body with a content coding. False when it answered, because the coding is not known.
+bool sessions::expects_plain(exchange& x) {
+  const std::uint64_t most = x.where.hit->options.expand_max;
+  if (most == 0 || !x.head.has_body()) return true;
+  const auto content_encoding = x.head.fields.find("Content-Encoding");
+  if (!content_encoding || equal_ignoring_case(*content_encoding, "identity")) return true;
+  x.expands = expander::make(*content_encoding, most);
+  if (x.expands) return true;
+  x.rs.header("Accept-Encoding", "gzip, deflate");
+  x.answer(415, "the content coding is not known");
+  return false;
+}
+
 void sessions::call(exchange& x) {
+  const route& to = *x.where.hit;
   try {
-    x.where.hit->answer(x.rq, x.rs, x.running);
+    for (const handler& f : to.filters) {
+      f(x.rq, x.rs, x.running);
+      if (x.answered) return;
+    }
+    to.answer(x.rq, x.rs, x.running);
   } catch (...) {
     explain(x, std::current_exception());
   }

@@ -3,6 +3,11 @@
 
 #include <catenet/engine/stream.hpp>
 
+#include <algorithm>
+#include <array>
+
+#include "http/proxy_header.hpp"
+
 namespace catenet::http {
 
 namespace {
@@ -19,8 +24,8 @@ connection* connection_at(const stream& s) { return static_cast<connection*>(s.s
 
 }  // namespace
 
-sessions::sessions(core& at, const service& of, session_counters& counters)
-    : core_(at), service_(of), counters_(counters) {}
+sessions::sessions(core& at, const service& of, const listener& through, session_counters& counters)
+    : core_(at), service_(of), listener_(through), counters_(counters) {}
 
 sessions::~sessions() {
   while (waiting_ != nullptr) {  // their connections have ended; nobody will resume them any more
@@ -33,10 +38,35 @@ sessions::~sessions() {
   while (free_connections_ != nullptr) delete std::exchange(free_connections_, free_connections_->next);
 }
 
-void sessions::opened(stream& s) { s.set_deadline(service_.options.idle_ms); }
+void sessions::opened(stream& s) {
+  if (service_.options.connections_per_address_max != 0 && !admit(s)) return s.abort();
+  s.set_deadline(listener_.idle_ms);
+}
+
+// Counts a connection of its address; false when there are enough of them (bad-input.md row 60).
+bool sessions::admit(stream& s) {
+  const auto from = ip_address::of(s.peer());
+  if (!from) return true;
+  std::uint32_t& count = per_address_[from->network()];
+  if (count == service_.options.connections_per_address_max) return false;
+  ++count;
+  addresses_[&s] = from->network();
+  return true;
+}
+
+void sessions::forget_address(stream& s) {
+  if (addresses_.empty()) return;
+  const auto known = addresses_.find(&s);
+  if (known == addresses_.end()) return;
+  const auto counted = per_address_.find(known->second);
+  if (--counted->second == 0) per_address_.erase(counted);
+  addresses_.erase(known);
+}
 
 void sessions::received(stream& s, chain&& bytes) {
-  if (connection* c = connection_at(s)) {
+  connection* c = connection_at(s);
+  if (c == nullptr && listener_.proxy_protocol) c = &connection_of(s);
+  if (c != nullptr) {
     if (c->current != nullptr && c->current->body_left()) c->body_bytes += bytes.bytes();
     c->input.append(std::move(bytes));
     return go_on(*c);
@@ -45,8 +75,33 @@ void sessions::received(stream& s, chain&& bytes) {
   run(s, input);
 }
 
+// Reads who a connection is from, as the proxy tells it. False when there is nothing more to read yet.
+bool sessions::introduce(connection& c) {
+  std::array<std::byte, proxy_header::bytes_max> bytes;
+  const std::size_t count = c.input.copy_to(bytes);
+  proxy_header header;
+  switch (header.read({bytes.data(), count})) {
+    case proxy_header::progress::broken: c.wire->abort(); return false;
+    case proxy_header::progress::more:
+      if (!std::exchange(c.partial, true)) c.wire->set_deadline(listener_.head_ms);
+      return false;
+    case proxy_header::progress::complete: break;
+  }
+  c.partial = false;
+  c.introduced = true;
+  if (header.source) c.client = std::make_unique<endpoint>(*header.source);
+  c.input.consume(header.bytes);
+  return true;
+}
+
+std::uint32_t sessions::send_stall_ms(std::uint32_t general) const {
+  const std::uint32_t own = listener_.send_ms;
+  return own != 0 ? std::min(own, timer_wheel::delay_ms_max) : general;
+}
+
 // There is more input, or room for more output.
 void sessions::go_on(connection& c) {
+  if (listener_.proxy_protocol && !c.introduced && !introduce(c)) return;
   if (c.current == nullptr) {
     if (c.congested) return hold_back(c);
     return run(*c.wire, c.input);
@@ -73,7 +128,9 @@ void sessions::ended(stream& s) {
     return;
   }
   if (c->discarding) return s.close();
-  if (c->current->body_left()) fail_body(*c->current, gone);
+  if (!service_.options.answer_after_fin && !c->current->body_left()) return s.abort();
+  // A body that is here already, and not yet read, is complete all the same: pull() finds out.
+  if (c->current->body_waiter) fail_body(*c->current, gone);
 }
 
 void sessions::writable(stream& s) {
@@ -93,9 +150,10 @@ void sessions::expired(stream& s) {
 
 void sessions::time_out(connection& c) {
   stream& s = *c.wire;
-  const server_options& o = service_.options;
+  const std::uint32_t handler_ms = listener_.handler_ms;
   const auto give_up = [&](const fault& why) {
     exchange& answer = take_exchange();
+    answer.head.forget();
     {
       batch b{*this, s};
       refuse(b, s, answer, why);
@@ -103,22 +161,21 @@ void sessions::time_out(connection& c) {
     give(answer);
   };
   if (c.current == nullptr) {
-    if (c.partial) return give_up({408, "the request's head took too long"});
+    if (c.partial && (c.introduced || !listener_.proxy_protocol)) return give_up({408, "the request's head took too long"});
     return c.congested ? void() : s.close();
   }
   exchange& x = *c.current;
-  if (!c.discarding && o.handler_ms != 0 && core_.now_ms() - x.started_ms >= o.handler_ms) {
-    x.wire = nullptr;  // whatever it says from now on, nobody hears it
-    x.conn = nullptr;
+  if (!c.discarding && handler_ms != 0 && core_.now_ms() - x.started_ms >= handler_ms) {
+    constexpr fault too_long{503, "the request took too long"};
     c.current = nullptr;
     if (x.piecewise)
       s.close();
     else
-      give_up({503, "the request took too long"});
-    return fail_body(x, {503, "the request took too long"});
+      give_up(too_long);
+    return desert(x, too_long);
   }
   const bool waits = c.discarding || x.body_waiter;
-  if (c.watching && waits && c.body_bytes < std::uint64_t{o.body_rate_min} * o.body_ms / 1000) {
+  if (c.watching && waits && c.body_bytes < std::uint64_t{listener_.body_rate_min} * listener_.body_ms / 1000) {
     if (c.discarding) return s.close();
     return fail_body(x, {408, "the request's body came too slowly"});
   }
@@ -132,6 +189,7 @@ void sessions::drain(stream& s) {
 }
 
 void sessions::closed(stream& s) {
+  forget_address(s);
   connection* c = connection_at(s);
   if (c == nullptr) return;
   s.set_session(nullptr);
@@ -140,14 +198,20 @@ void sessions::closed(stream& s) {
   give(*c);
   if (x == nullptr) return;
   if (discarding) return give(*x);
-  x->wire = nullptr;
-  x->conn = nullptr;
-  // Whoever waits is told. The handler may be over after that, and the exchange with it.
-  if (x->write_waiter) {
-    x->broken = gone;
-    return std::exchange(x->write_waiter, {}).resume();
-  }
-  fail_body(*x, gone);
+  desert(*x, gone);
+}
+
+// Nobody hears any more what this handler says: all that wait in it are told. Each may end it, or those behind him.
+void sessions::desert(exchange& x, const fault& why) {
+  x.wire = nullptr;
+  x.conn = nullptr;
+  x.broken = why;
+  x.telling = true;
+  if (x.gone) std::exchange(x.gone, {})();
+  if (x.write_waiter) std::exchange(x.write_waiter, {}).resume();
+  if (x.body_waiter) std::exchange(x.body_waiter, {}).resume();
+  x.telling = false;
+  if (x.over) give(x);
 }
 
 // ---- bodies
@@ -166,6 +230,7 @@ bool sessions::pull(exchange& x) {
     x.close_after = true;
     x.part.clear();  // a handler that has said nothing yet can still be answered for with the fault's status
   }
+  if (x.expands) expand(x);
   if (!x.part.empty()) x.continue_owed = false;
   if (!x.part.empty() || x.broken || !x.body_left()) {
     let_go(c);
@@ -183,6 +248,19 @@ bool sessions::pull(exchange& x) {
   let_go(c);
   watch(c);
   return false;
+}
+
+// Puts what the part holds, expanded, in its place.
+void sessions::expand(exchange& x) {
+  chain packed = std::move(x.part);
+  x.part.clear();
+  const expander::progress p = x.expands->add(packed, x.part);
+  if (p == expander::progress::too_long) x.broken = {413, "the body is too long when it is expanded"};
+  if (p == expander::progress::broken || (p == expander::progress::more && !x.body_left() && !x.broken))
+    x.broken = {400, "the body is not what its Content-Encoding says"};
+  if (!x.broken) return;
+  x.close_after = true;
+  x.part.clear();
 }
 
 // The body will never be complete: who waits for it is told.
@@ -218,15 +296,15 @@ sessions::outcome sessions::discard(connection& c) {
 
 // One deadline serves a connection whose request is under way: for the handler, or for the rate of the body.
 void sessions::watch(connection& c) {
-  const server_options& o = service_.options;
   const exchange& x = *c.current;
+  const std::uint32_t handler_ms = listener_.handler_ms;
   if (x.body_left()) {
     if (c.watching) return;
     c.watching = true;
     c.body_bytes = 0;
-    c.wire->set_deadline(o.body_ms);
-  } else if (o.handler_ms != 0) {
-    c.wire->set_deadline(o.handler_ms - std::min(o.handler_ms, core_.now_ms() - x.started_ms));
+    c.wire->set_deadline(listener_.body_ms);
+  } else if (handler_ms != 0) {
+    c.wire->set_deadline(handler_ms - std::min(handler_ms, core_.now_ms() - x.started_ms));
   } else {
     c.wire->clear_deadline();
   }
@@ -253,7 +331,11 @@ void sessions::task_done(void* context) {
 
 void sessions::finished(exchange& x) {
   unlink(x);
-  if (x.wire == nullptr) return give(x);
+  x.gone = {};
+  if (x.wire == nullptr) {
+    x.over = true;
+    return x.telling ? void() : give(x);
+  }
   stream& s = *x.wire;
   connection& c = *x.conn;
   outcome o = outcome::over;

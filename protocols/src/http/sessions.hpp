@@ -6,13 +6,20 @@
 #include <catenet/http/options.hpp>
 #include <catenet/slab/counter.hpp>
 
+#include <atomic>
 #include <exception>
+#include <functional>
 #include <memory>
+#include <string>
+#include <unordered_map>
 
+#include "http/address_set.hpp"
 #include "http/exchange.hpp"
 #include "http/routes.hpp"
 
 namespace catenet::http {
+
+struct access;
 
 /// What a core's sessions count; written by the core, read by any thread.
 struct session_counters {
@@ -25,11 +32,32 @@ struct session_counters {
 struct service {
   server_options options;
   routes table;
+  std::function<void(const access&)> on_access;
+  address_set trusted;  ///< proxies
+};
+
+/// What the cores share of one listener. Deadlines change at run time: each is read where it begins to count.
+struct listener {
+  explicit listener(std::string at, const listener_options& options, const http::deadlines& d)
+      : where(std::move(at)), proxy_protocol(options.proxy_protocol) {
+    set(d);
+  }
+  void set(const http::deadlines& d) {
+    head_ms = d.head_ms;
+    idle_ms = d.idle_ms;
+    body_ms = d.body_ms;
+    body_rate_min = d.body_rate_min;
+    handler_ms = d.handler_ms;
+    send_ms = d.send_ms;
+  }
+  std::string where;
+  bool proxy_protocol;
+  std::atomic<std::uint32_t> head_ms, idle_ms, body_ms, body_rate_min, handler_ms, send_ms;
 };
 
 class sessions final : public protocol {
  public:
-  sessions(core& at, const service& of, session_counters& counters);
+  sessions(core& at, const service& of, const listener& through, session_counters& counters);
   ~sessions() override;
 
   void opened(stream& s) override;
@@ -39,6 +67,7 @@ class sessions final : public protocol {
   void expired(stream& s) override;
   void drain(stream& s) override;
   void closed(stream& s) override;
+  [[nodiscard]] std::uint32_t send_stall_ms(std::uint32_t general) const override;
 
   // For the awaitables of body and response.
 
@@ -48,6 +77,7 @@ class sessions final : public protocol {
   /// Sends a piece of a body. False when nobody is there; `waits` above the high watermark.
   bool write(exchange& x, chain&& piece, bool& waits);
   [[nodiscard]] core& home() const { return core_; }
+  [[nodiscard]] const address_set& trusted() const { return service_.trusted; }
 
  private:
   /// Answers of one stream, gathered on their way out.
@@ -79,14 +109,20 @@ class sessions final : public protocol {
   void rest(reading& r);
   void hand_over(stream& s, exchange& x, chain&& left);
   bool find_route(exchange& x);
+  bool expects_plain(exchange& x);
   void call(exchange& x);
 
   // answer.cpp: answers
+  void tell_access(exchange& x);
   outcome conclude(batch& b, exchange& x, bool more_follows);
   void settle(exchange& x);
   void explain(exchange& x, const std::exception_ptr& what);
   void write_answer(batch& b, exchange& x, bool more_follows);
+  void compress(exchange& x);
+  [[nodiscard]] coding choose_coding(const exchange& x) const;
   void begin_pieces(exchange& x, chain& out);
+  bool pack(exchange& x, chain& piece, compressor::until how);
+  bool frame(exchange& x, chain&& piece, chain& out);
   void end_pieces(batch& b, exchange& x);
   [[nodiscard]] response_head head_of(exchange& x);
   [[nodiscard]] bool wants_close(const exchange& x) const;
@@ -96,14 +132,19 @@ class sessions final : public protocol {
 
   // sessions.cpp: connections and their bodies
   void go_on(connection& c);
+  bool introduce(connection& c);
+  bool admit(stream& s);
+  void forget_address(stream& s);
   static void task_done(void* context);
   void finished(exchange& x);
   outcome discard(connection& c);
   void fail_body(exchange& x, const fault& why);
+  void desert(exchange& x, const fault& why);
   void time_out(connection& c);
   void hold_back(connection& c);
   void let_go(connection& c);
   void watch(connection& c);
+  void expand(exchange& x);
   void send_aside(exchange& x, chain&& bytes, send_result& result);
   [[nodiscard]] std::uint64_t body_max(const exchange& x) const;
 
@@ -116,6 +157,7 @@ class sessions final : public protocol {
 
   core& core_;
   const service& service_;
+  const listener& listener_;
   session_counters& counters_;
   batch* batch_ = nullptr;         // the innermost that is open
   exchange* free_exchanges_ = nullptr;
@@ -123,6 +165,8 @@ class sessions final : public protocol {
   std::uint32_t free_exchange_count_ = 0;
   std::uint32_t free_connection_count_ = 0;
   exchange* waiting_ = nullptr;    // those whose handler waits
+  std::unordered_map<stream*, ip_address> addresses_;  // where connections of an address are limited
+  std::unordered_map<ip_address, std::uint32_t, ip_address_hash> per_address_;
   std::int64_t date_second_ = -1;
   char date_[http_date_bytes];
 };

@@ -125,6 +125,7 @@ class stream final : timer {
   void wait_for_room();
   void sent();
   [[nodiscard]] bool stalled();
+  [[nodiscard]] std::uint32_t stall_ms() const;
   void begin_linger();
   void wind_down();
   void try_finish();

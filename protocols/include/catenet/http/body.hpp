@@ -35,13 +35,18 @@ class body {
   body& operator=(const body&) = delete;
 
   struct next_awaiter {
+    explicit next_awaiter(exchange& x) : of(x) {}
+    ~next_awaiter();  // a coroutine that ends while it waits is not resumed
+    next_awaiter(const next_awaiter&) = delete;
+    next_awaiter& operator=(const next_awaiter&) = delete;
     exchange& of;
+    std::coroutine_handle<> waiter{};
     bool await_ready();
     void await_suspend(std::coroutine_handle<> who);
     std::optional<chain> await_resume();  // throws aborted
   };
   /// The next part (never empty), or nothing once the body is complete. Throws aborted.
-  [[nodiscard]] next_awaiter next() { return {exchange_}; }
+  [[nodiscard]] next_awaiter next() { return next_awaiter{exchange_}; }
 
   /// All of it, as one chain. More than `bytes_max` throws aborted with status 413.
   task<chain> collect(std::uint64_t bytes_max);

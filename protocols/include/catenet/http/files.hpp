@@ -1,23 +1,20 @@
-// Files of a directory as answers: opened beneath it, sent as file regions, never copied here.
-//
-//   web.get("/assets/{path...}", http::files("/srv/assets"));
+// Files of a directory as a route: http::server::files().
 #pragma once
 
-#include <catenet/http/handler.hpp>
-
+#include <cstdint>
 #include <string>
 
 namespace catenet::http {
 
-/// A handler that answers GET and HEAD with the file that the parameter `path` names beneath `directory`
-/// (opened now; throws std::runtime_error, saying why, when that cannot be done). A directory is answered
-/// with its index.html.
-///
-/// Nothing outside the directory can be reached: the path is opened with openat2's RESOLVE_BENEATH
-/// (Linux 5.6), so neither ".." nor a symbolic link leads out; ".", "..", empty segments, backslashes and NUL
-/// are refused before that. What is refused or not there is 404; what is no regular file is 404 too. The
-/// answer has Content-Type (by the name's ending), Last-Modified and a strong ETag of size and time;
-/// If-None-Match is honoured with 304 (RFC 9110 §13.1.2).
-handler files(const std::string& directory);
+struct file_options {
+  std::string index = "index.html";       ///< what a directory is answered with; empty: nothing
+  bool precompressed = true;              ///< NAME.br and NAME.gz stand for NAME where the client takes them
+  bool hidden = false;                    ///< names that begin with a dot are there, too
+  std::string cache_control{};            ///< value of that field; none when empty
+  std::uint32_t fresh_ms = 1000;          ///< how long what is known of a file is believed without looking again
+  std::uint32_t open_max = 512;           ///< names remembered on each core, with their open descriptors
+  std::uint64_t hot_bytes_max = 16 << 10;  ///< files up to this size are kept in memory
+  std::uint64_t hot_total_max = 16 << 20;  ///< together, on each core
+};
 
 }  // namespace catenet::http

@@ -1,11 +1,14 @@
 // A request, as a handler sees it.
 #pragma once
 
+#include <catenet/engine/callback.hpp>
 #include <catenet/http/body.hpp>
 #include <catenet/http/fields.hpp>
 #include <catenet/http/method.hpp>
 
+#include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 
 namespace catenet {
@@ -41,6 +44,10 @@ class request {
   /// What stands in the path for a {name} of the route, percent-decoded once; empty when the route has none such.
   [[nodiscard]] std::string_view param(std::string_view name) const;
 
+  /// The first value of that name in the query, decoded.
+  [[nodiscard]] std::optional<std::string> query_value(std::string_view name) const;
+  [[nodiscard]] std::optional<std::string_view> cookie(std::string_view name) const;
+
   /// The first field of that name, in any case.
   [[nodiscard]] std::optional<std::string_view> header(std::string_view name) const;
   [[nodiscard]] const http::fields& headers() const;
@@ -51,9 +58,19 @@ class request {
 
   /// Of the connection; asks the kernel.
   [[nodiscard]] endpoint remote() const;
+  /// The address of the client as text: of the connection, or, where that is a trusted proxy
+  /// (server_options::trusted_proxies), what the proxies say of it in X-Forwarded-For.
+  [[nodiscard]] std::string client_address() const;
+  /// Different for every request of this server: which core (16 bits), which request there.
+  [[nodiscard]] std::uint64_t id() const;
   [[nodiscard]] catenet::core& core() const;
   /// The connection has ended: nobody waits for the answer any more.
   [[nodiscard]] bool aborted() const;
+  /// Calls `tell` once that is so: as soon as the connection was reset, has run into a deadline or was ended by us, and
+  /// before the handler is resumed from a wait for body or write. Once at most, on this core, never after the handler
+  /// has returned (or its task ended), and at once if it is so already; one more call takes the place of the one before.
+  /// `tell` may do anything, also what ends the handler. See server_options::answer_after_fin for a peer's FIN.
+  void on_gone(callback<void()> tell) const;
 
  private:
   friend struct exchange;

@@ -27,6 +27,13 @@ struct request_head {
   bool expect_continue : 1 = false;
   bool upgrade : 1 = false;      ///< Connection names upgrade, and there is an Upgrade field (HTTP/1.1 only)
 
+  /// Leaves nothing that refers to bytes, or is of a request that was read before.
+  void forget() {
+    method = http::method::other;
+    minor = 1;
+    fields.reset(nullptr);
+    method_name = target = path = query = authority = {};
+  }
   [[nodiscard]] bool has_body() const { return chunked || content_length != 0; }
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <catenet/engine/callback.hpp>
+#include <catenet/http/cookie.hpp>
 #include <catenet/slab/chain.hpp>
 
 #include <charconv>
@@ -55,6 +56,8 @@ class response {
   response& header(std::string_view name, std::string_view value);
   /// Content-Type, once.
   response& type(std::string_view media_type);
+  /// Set-Cookie; refused as header() refuses.
+  response& cookie(std::string_view name, std::string_view value, const cookie_options& options = {});
   /// The connection ends after this answer.
   response& close();
 
@@ -84,9 +87,14 @@ class response {
   /// until the connection ends). Writing more is cut off, writing less ends the connection.
   response& length(std::uint64_t bytes);
   struct write_awaiter {
+    write_awaiter(exchange& x, bool was_sent, bool has_to_wait) : of(x), sent(was_sent), waits(has_to_wait) {}
+    ~write_awaiter();  // a coroutine that ends while it waits is not resumed
+    write_awaiter(const write_awaiter&) = delete;
+    write_awaiter& operator=(const write_awaiter&) = delete;
     exchange& of;
     bool sent;     // false: nobody is there any more
     bool waits;    // above the high watermark
+    std::coroutine_handle<> waiter{};
     bool await_ready() const { return !waits; }
     void await_suspend(std::coroutine_handle<> who);
     bool await_resume() const;
@@ -99,7 +107,8 @@ class response {
   response& trailer(std::string_view name, std::string_view value);
 
   /// Hands the connection over to another protocol: sends 101 with the fields set so far, and Upgrade: `name`, then
-  /// calls take(stream, bytes that came behind the request) once. A request with a body, or of HTTP/1.0, gets 400.
+  /// calls take(stream, bytes that came behind the request) once. A request other than GET, with a body, or of HTTP/1.0
+  /// gets 400.
   void upgrade(std::string_view name, callback<void(stream&, chain&&)> take);
 
   /// True when there is something to answer with.

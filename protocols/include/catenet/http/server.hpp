@@ -8,10 +8,13 @@
 #pragma once
 
 #include <catenet/engine/error.hpp>
+#include <catenet/http/files.hpp>
+#include <catenet/http/group.hpp>
 #include <catenet/http/handler.hpp>
 #include <catenet/http/options.hpp>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -27,6 +30,8 @@ struct options;
 }  // namespace catenet
 
 namespace catenet::http {
+
+struct access;
 
 /// Since the start, over all cores. What is of the moment may be off by what happens while it is read.
 struct server_statistics {
@@ -52,15 +57,35 @@ class server {
   server& patch(std::string_view pattern, handler h, route_options options = {});
   server& del(std::string_view pattern, handler h, route_options options = {});
   server& on(http::method method, std::string_view pattern, handler h, route_options options = {});
+  /// A filter for every route that is set from now on (see group).
+  template <filter F>
+  server& use(F&& f) {
+    filters_.emplace_back(std::forward<F>(f));
+    return *this;
+  }
+  /// Routes with a common prefix, and filters of their own behind those of the server.
+  [[nodiscard]] http::group group(std::string_view prefix) { return {*this, std::string{prefix}, filters_}; }
+
+  /// The files beneath a directory, at `prefix` and below it: MIME types, validators, conditional and range requests,
+  /// precompressed variants, index files. Small files are kept in memory, large ones go out by reference. Throws
+  /// std::runtime_error when the directory cannot be opened.
+  server& files(std::string_view prefix, const std::string& directory, file_options options = {});
   /// A WebSocket endpoint (catenet/ws/server.hpp).
   server& websocket(std::string_view pattern, ws::options options);
   /// What the WebSocket connections of this server subscribe to, and what they count (catenet/ws/hub.hpp).
   [[nodiscard]] ws::hub& topics() const;
 
+  /// Called for each answer once its last byte was given to the connection, on the core that gave it, maybe on several
+  /// at the same time.
+  server& on_access(std::function<void(const access&)> told);
+
   /// Binds and listens now; see endpoint for what may stand here. Throws std::runtime_error with the error's text.
-  server& listen(std::string_view where);
+  server& listen(std::string_view where, const listener_options& options = {});
   /// The same, with the error as a value and the address that port 0 became.
-  error listen(std::string_view where, endpoint* bound);
+  error listen(std::string_view where, endpoint* bound, const listener_options& options = {});
+  /// Other deadlines, of one listener (named as in listen()) or of all. At any time, on any thread; what runs already
+  /// keeps the one it began with.
+  void change(const deadlines& to, std::string_view where = {});
 
   [[nodiscard]] engine& net() const;
   [[nodiscard]] server_statistics statistics() const;
@@ -68,8 +93,13 @@ class server {
   void keep(std::shared_ptr<void> object);
 
  private:
+  friend class http::group;
+  void add(http::method method, std::string_view pattern, handler h, route_options options,
+           const std::vector<handler>& filters);
+
   struct state;
   std::unique_ptr<state> state_;
+  std::vector<handler> filters_;
 };
 
 }  // namespace catenet::http

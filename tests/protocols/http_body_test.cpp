@@ -1,0 +1,297 @@
+// Bodies of requests over a real socket: streaming, limits, faults, and the deadlines of all that may be slow.
+#include <catenet/engine/core.hpp>
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "support/http_server_fixture.hpp"
+
+namespace catenet::test {
+namespace {
+
+using http::request;
+using http::response;
+using namespace std::chrono_literals;
+
+using http_body_server = http_server;
+
+TEST_F(http_body_server, streams_bodies_both_ways) {
+  start(body_routes);
+  http_test_client client{server_->port()};
+  std::string body;
+  for (int i = 0; body.size() < 700'000; ++i) body += std::to_string(i) + " ";
+  std::string chunked;
+  for (std::size_t at = 0; at < body.size(); at += 9999) {
+    const std::string part = body.substr(at, 9999);
+    char size[16];
+    std::snprintf(size, sizeof size, "%zx\r\n", part.size());
+    chunked += size + part + "\r\n";
+  }
+  for (int i = 0; i != 3; ++i) {
+    std::thread writer{[&] {
+      client.send(with_length("/echo", body) + post("/echo", "Transfer-Encoding: chunked\r\n", chunked + "0\r\n\r\n"));
+    }};
+    EXPECT_EQ(client.read().body, body);
+    EXPECT_EQ(client.read().body, body);
+    writer.join();
+  }
+  client.send(with_length("/text", "hello") + with_length("/text", ""));
+  EXPECT_EQ(client.read().body, "hello");
+  EXPECT_EQ(client.read().body, "");
+}
+
+TEST_F(http_body_server, a_fault_in_a_body_that_is_being_answered_cuts_the_answer_off) {
+  start(body_routes);
+  http_test_client client{server_->port()};
+  client.send(post("/echo", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"));
+  EXPECT_TRUE(client.read_some(90).ends_with("5\r\nhello\r\n"));
+  client.send("5\r\nhello!\r\n" + get("/"));
+  EXPECT_EQ(client.read_all(), "");
+}
+
+TEST_F(http_body_server, row_34_limits_hold_for_routes_and_for_collecting) {
+  start([](http::server& web) {
+    web.post("/small", [](request& rq, response& rs) -> task<> { rs.text(co_await rq.body().text(1000)); },
+             {.max_body = 100});
+    web.post("/collect", [](request& rq, response& rs) -> task<> { rs.text(co_await rq.body().text(100)); });
+  });
+  EXPECT_EQ(ask(with_length("/small", std::string(100, 'a'))).status, 200);
+  for (const char* target : {"/small", "/collect"}) {
+    const http_answer a = ask(with_length(target, std::string(101, 'a')));
+    EXPECT_EQ(a.status, 413) << target;
+    EXPECT_EQ(a.field("Connection"), "close");
+    EXPECT_EQ(ask(post(target, "Transfer-Encoding: chunked\r\n", "65\r\n" + std::string(101, 'a') + "\r\n0\r\n\r\n")).status,
+              413);
+  }
+}
+
+TEST_F(http_body_server, row_45_a_body_cut_short_is_an_abort_for_its_handler) {
+  std::atomic<int> aborts{0};
+  std::atomic<int> complete{0};
+  start([&](http::server& web) {
+    web.post("/", [&](request& rq, response& rs) -> task<> {
+      try {
+        while (co_await rq.body().next()) {
+        }
+        ++complete;
+      } catch (const http::aborted&) {
+        ++aborts;
+        throw;
+      }
+      rs.status(204);
+    });
+  });
+  const auto cut = [&](const std::string& bytes, bool reset) {
+    http_test_client client{server_->port()};
+    client.send(bytes);
+    std::this_thread::sleep_for(20ms);
+    if (reset) return client.reset();
+    client.finish_sending();
+    EXPECT_EQ(client.read().status, 400);
+    EXPECT_TRUE(client.at_end());
+  };
+  int expected = 0;
+  for (const bool reset : {false, true}) {
+    cut(post("/", "Content-Length: 10\r\n", "hello"), reset);
+    cut(post("/", "Content-Length: 10\r\n", ""), reset);
+    cut(post("/", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n"), reset);
+    cut(post("/", "Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n0\r\n"), reset);
+    expected += 4;
+    for (int i = 0; i != 200 && aborts != expected; ++i) std::this_thread::sleep_for(5ms);
+    EXPECT_EQ(aborts, expected);
+  }
+  EXPECT_EQ(complete, 0);
+}
+
+TEST_F(http_body_server, fin_right_behind_a_whole_body_is_no_abort) {
+  start([](http::server& web) {
+    web.post("/", [](request& rq, response& rs) -> task<> {
+      co_await catenet::sleep(30);
+      std::uint64_t bytes = 0;
+      while (auto part = co_await rq.body().next()) {
+        bytes += part->bytes();
+        co_await catenet::sleep(1);
+      }
+      rs.text(bytes);
+    });
+  });
+  for (const std::string& bytes : {with_length("/", std::string(20'000, 'x')),
+                                   post("/", "Transfer-Encoding: chunked\r\n", "4e20\r\n" + std::string(20'000, 'x') + "\r\n0\r\n\r\n")}) {
+    http_test_client client{server_->port()};
+    client.send(bytes);
+    client.finish_sending();
+    EXPECT_EQ(client.read().body, "20000");
+    EXPECT_TRUE(client.at_end());
+  }
+}
+
+TEST_F(http_body_server, rows_46_and_47_trailers_are_delivered_without_those_that_are_forbidden) {
+  start(body_routes);
+  EXPECT_EQ(ask(post("/trailer", "Transfer-Encoding: chunked\r\n",
+                     "5\r\nhello\r\n0\r\nDigest: abc\r\nContent-Length: 7\r\n\r\n"))
+                .body,
+            "abc|none");
+  EXPECT_EQ(ask(with_length("/trailer", "hello")).body, "none|none");
+}
+
+TEST_F(http_body_server, row_48_100_is_sent_when_the_body_is_read) {
+  start(body_routes);
+  http_test_client client{server_->port()};
+  client.send(post("/text", "Expect: 100-continue\r\nContent-Length: 5\r\n", ""));
+  EXPECT_EQ(client.read().status, 100);
+  client.send("hello");
+  EXPECT_EQ(client.read().body, "hello");
+  client.send(post("/text", "Expect: 100-continue\r\nContent-Length: 5\r\n", "hello"));
+  EXPECT_EQ(client.read().body, "hello") << "the body came along: no 100 is needed";
+  client.send(post("/ignore", "Expect: 100-continue\r\nContent-Length: 5\r\n", ""));
+  const http_answer early = client.read();
+  EXPECT_EQ(early.status, 200);
+  EXPECT_EQ(early.field("Connection"), "close");
+  EXPECT_TRUE(client.at_end());
+  EXPECT_EQ(ask(post("/text", "Expect: 200-ok\r\nContent-Length: 5\r\n", "")).status, 417) << "row 49";
+}
+
+TEST_F(http_body_server, row_51_an_unread_body_is_taken_in_up_to_a_limit) {
+  http_test_server::settings of;
+  of.http.discard_max = 10'000;
+  of.http.max_body = 1 << 30;
+  start(body_routes, of);
+  http_test_client client{server_->port()};
+  client.send(with_length("/ignore", std::string(10'000, 'x')) + with_length("/text", "hello"));
+  EXPECT_EQ(client.read().body, "ignored");
+  EXPECT_EQ(client.read().body, "hello");
+  client.send(with_length("/nowhere", std::string(100, 'x')) + with_length("/text", "hello"));
+  EXPECT_EQ(client.read().status, 404);
+  EXPECT_EQ(client.read().body, "hello");
+  client.send(post("/ignore", "Content-Length: 20000\r\n", ""));
+  EXPECT_EQ(client.read().field("Connection"), "close");
+  EXPECT_TRUE(client.at_end());
+
+  http_test_client chunked{server_->port()};
+  chunked.send(post("/ignore", "Transfer-Encoding: chunked\r\n", ""));
+  EXPECT_EQ(chunked.read().body, "ignored");
+  chunked.send("4e20\r\n" + std::string(20'000, 'x') + "\r\n0\r\n\r\n" + get("/"));
+  EXPECT_TRUE(chunked.at_end());
+}
+
+TEST_F(http_body_server, a_handler_that_does_not_read_holds_its_peer_back) {
+  std::atomic<bool> read{false};
+  http_test_server::settings of;
+  of.http.max_body = 1 << 30;
+  start(
+      [&](http::server& web) {
+        web.post("/", [&](request& rq, response& rs) -> task<> {
+          while (!read) co_await catenet::sleep(5);
+          std::uint64_t bytes = 0;
+          while (auto part = co_await rq.body().next()) bytes += part->bytes();
+          rs.text(bytes);
+        });
+      },
+      of);
+  constexpr std::size_t bytes = 64 << 20;
+  http_test_client client{server_->port()};
+  std::thread writer{[&] { client.send(with_length("/", std::string(bytes, 'x'))); }};
+  std::this_thread::sleep_for(200ms);
+  std::uint64_t held = 0;
+  for (const class_statistics& c : server_->net().slab().statistics().classes) held += c.rented * c.size;
+  EXPECT_LT(held, 4u << 20) << "what the handler has not asked for waits with the peer";
+  read = true;
+  EXPECT_EQ(client.read().body, std::to_string(bytes));
+  writer.join();
+}
+
+// ---- deadlines
+
+http_test_server::settings hasty() {
+  http_test_server::settings of;
+  of.http.deadlines.head_ms = 200;
+  of.http.deadlines.idle_ms = 150;
+  of.http.deadlines.body_ms = 100;
+  of.http.deadlines.body_rate_min = 1000;
+  return of;
+}
+
+TEST_F(http_body_server, row_56_a_head_has_an_absolute_deadline) {
+  start(add_table_routes, hasty());
+  http_test_client client{server_->port()};
+  const auto begin = std::chrono::steady_clock::now();
+  std::thread writer{[&] {
+    for (const char c : get("/hello/a-name-that-takes-more-than-a-second-like-this")) {
+      if (!client.send({&c, 1})) return;
+      std::this_thread::sleep_for(20ms);
+    }
+  }};
+  const http_answer a = client.read();
+  const auto took = std::chrono::steady_clock::now() - begin;
+  EXPECT_EQ(a.status, 408);
+  EXPECT_EQ(a.field("Connection"), "close");
+  EXPECT_GE(took, 190ms);
+  EXPECT_LT(took, 800ms);
+  writer.join();
+}
+
+TEST_F(http_body_server, rows_35_and_57_a_body_below_the_rate_ends_in_408) {
+  start(body_routes, hasty());
+  EXPECT_EQ(ask(post("/text", "Content-Length: 900\r\n", "")).status, 408);
+  http_test_client client{server_->port()};
+  client.send(post("/text", "Content-Length: 900\r\n", ""));
+  std::thread writer{[&] {
+    for (int i = 0; i != 100 && client.send("x"); ++i) std::this_thread::sleep_for(10ms);
+  }};
+  EXPECT_EQ(client.read().status, 408);
+  writer.join();
+  http_test_client good{server_->port()};
+  good.send(post("/text", "Content-Length: 900\r\n", ""));
+  for (int i = 0; i != 9; ++i) {
+    good.send(std::string(100, 'x'));
+    std::this_thread::sleep_for(40ms);
+  }
+  EXPECT_EQ(good.read().body, std::string(900, 'x')) << "2,500 bytes a second are enough";
+}
+
+TEST_F(http_body_server, row_35_a_huge_length_allocates_nothing_ahead) {
+  http_test_server::settings of;
+  of.http.max_body = std::uint64_t{1} << 62;
+  start(body_routes, of);
+  http_test_client client{server_->port()};
+  client.send(post("/text", "Content-Length: 4611686018427387904\r\n", "x"));
+  std::this_thread::sleep_for(50ms);
+  std::uint64_t held = 0;
+  for (const class_statistics& c : server_->net().slab().statistics().classes) held += c.rented * c.size;
+  EXPECT_LE(held, 300'000u);
+}
+
+TEST_F(http_body_server, row_59_an_idle_connection_is_closed) {
+  start(add_table_routes, hasty());
+  http_test_client never{server_->port()};
+  http_test_client once{server_->port()};
+  http_test_client lines{server_->port()};
+  once.send(get("/"));
+  EXPECT_EQ(once.read().status, 200);
+  lines.send("\r\n");
+  EXPECT_TRUE(never.at_end());
+  EXPECT_TRUE(once.at_end());
+  EXPECT_TRUE(lines.at_end());
+}
+
+TEST_F(http_body_server, a_handler_has_a_deadline_where_one_is_set) {
+  http_test_server::settings of;
+  of.http.deadlines.handler_ms = 50;
+  start(
+      [](http::server& web) {
+        web.get("/", [](request&, response& rs) -> task<> {
+          co_await catenet::sleep(300);
+          rs.text("too late");
+        });
+      },
+      of);
+  const http_answer a = ask(get("/"));
+  EXPECT_EQ(a.status, 503);
+  EXPECT_EQ(a.field("Connection"), "close");
+}
+
+}  // namespace
+}  // namespace catenet::test
