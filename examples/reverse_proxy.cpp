@@ -29,9 +29,6 @@ struct options {
   http::client_options client;
 };
 
-// How soon it is seen that a client has gone while its answer is waited for.
-constexpr std::uint32_t look_ms = 50;
-
 void raise_descriptor_limit() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
@@ -100,20 +97,6 @@ http::client_request request_for(http::request& rq) {
   return made;
 }
 
-/// Gives the call up when the client has gone while nothing is read from or written to it.
-class watch final : timer {
- public:
-  watch(http::request& rq, http::call& c) : rq_(rq), call_(c) { rq_.core().timers().start(*this, look_ms); }
-
- private:
-  void expire() override {
-    if (rq_.aborted()) return call_.abort();
-    rq_.core().timers().start(*this, look_ms);
-  }
-  http::request& rq_;
-  http::call& call_;
-};
-
 // The request's body, from the client to the upstream. What is wrong with it ends the call, and is left in
 // `broken`.
 task<> upload(http::request& rq, http::call& c, http::fault& broken) {
@@ -147,7 +130,7 @@ task<> forward(http::client& upstream, const http::origin& to, http::request& rq
   const bool with_body = rq.head().chunked || rq.head().has_length;
   task<> up;
   if (with_body) up = upload(rq, c, broken);
-  const watch over{rq, c};
+  rq.on_gone([&c] { c.abort(); });
 
   const http::reply_head* head = co_await c.reply();
   if (broken) throw http::aborted(broken);  // the server answers that
