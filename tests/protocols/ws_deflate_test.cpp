@@ -59,7 +59,7 @@ class ws_deflate : public slab_test {
   deflate_shelf shelf_;
 };
 
-constexpr unsigned text = 0xc1, binary = 0xc2, text_begin = 0x41, more = 0x00, last = 0x80;
+constexpr unsigned text = 0xc1, binary = 0xc2, text_begin = 0x41, last = 0x80;
 
 TEST_F(ws_deflate, the_examples_of_the_rfc) {
   EXPECT_EQ(decode_deflated(frame(text, "\xf2\x48\xcd\xc9\xc9\x07\x00"s)), events{"text Hello"});
