@@ -65,12 +65,14 @@ task<> slow(http::request& rq, http::response& rs) {
 }
 
 /// The same back to the sender; and, at /broadcast, what begins with 'B' to everybody there.
-void add_websockets(http::server& web) {
+void add_websockets(http::server& web, const ws::deflate_options& deflate) {
   constexpr std::uint64_t message_max = 16_MiB;
   web.websocket("/echo", {.max_message = message_max,
                           .max_queued = 4 * message_max,
+                          .deflate = deflate,
                           .message = [](ws::connection& c, ws::message m) { c.send(std::move(m)); }});
   web.websocket("/broadcast", {.max_message = message_max,
+                               .deflate = deflate,
                                .open = [](ws::connection& c) { c.subscribe("broadcast"); },
                                .message =
                                    [](ws::connection& c, ws::message m) {
@@ -99,9 +101,14 @@ int main(int argc, char** argv) {
   std::string root;
   program.app.add_option("--root", root, "a directory whose files are served at their paths")
       ->check(CLI::ExistingDirectory);
+  ws::deflate_options deflate;
+  program.app.add_flag("--deflate", deflate.enabled, "WebSockets agree to permessage-deflate");
+  program.app.add_flag("--deflate-contexts", deflate.server_context_takeover,
+                       "and take contexts over, where the peer does");
   return program.run(argc, argv, [&](http::server& web) {
     add_routes(web);
-    add_websockets(web);
+    deflate.client_context_takeover = deflate.server_context_takeover;
+    add_websockets(web, deflate);
     if (!root.empty()) web.files("/", root);
   });
 }

@@ -1,13 +1,19 @@
 // A chat, and the engine that carries it at work: one page, one WebSocket, and the figures that the page
-// draws.
+// draws. `chat --join URL` is the other end, in a terminal.
 //
-// What anybody says is relayed as it is to everybody, the speaker too: one body, shared. Nothing is looked
-// at, so the page checks what it gets.
+// What anybody says is relayed as it is to everybody in the room, the speaker too: one body, shared. Nothing
+// is looked at, so the page checks what it gets. /chat is the room that the page shows, /chat/NAME is
+// another, and at /listen/+ one hears them all and says nothing.
+#include <catenet/engine/log.hpp>
 #include <catenet/http/server.hpp>
 #include <catenet/ws/server.hpp>
 
+#include "chat/terminal.hpp"
 #include "embedded/chat_page.hpp"
 #include "support/server_program.hpp"
+
+#include <string>
+#include <utility>
 
 using namespace catenet;
 
@@ -19,16 +25,72 @@ void page(http::request&, http::response& rs) {
   rs.type("text/html; charset=utf-8").constant(embedded::chat_page());
 }
 
-ws::options room() {
+// Another site's page must not speak here in the name of who looks at it (RFC 6455 §10.2). What is no browser
+// sends no Origin.
+bool is_from_elsewhere(http::request& rq) {
+  const auto origin = rq.header("Origin");
+  if (!origin) return false;
+  const std::string here{rq.authority()};
+  return *origin != "http://" + here && *origin != "https://" + here;
+}
+
+ws::options base() {
   ws::options o;
   o.max_message = 16_KiB;
-  o.max_queued = 256_KiB;  // who falls so far behind misses messages; nobody else is slowed
+  o.max_messages_per_second = 500;
+  o.max_queued = 256_KiB;  // who falls so far behind misses the oldest; nobody else is slowed
+  o.when_slow = ws::slow_policy::drop_oldest;
   o.ping_every_ms = 30'000;
   o.idle_timeout_ms = 90'000;
   o.deflate.enabled = true;
-  o.open = [](ws::connection& c) { c.subscribe("room"); };
-  o.message = [](ws::connection& c, ws::message m) { c.publish_to_all("room", std::move(m)); };
+  o.missed = [](ws::connection& c, std::uint64_t dropped) {
+    log(log_level::warning,
+        "chat: " + c.socket().peer().text() + " is slow and missed " + std::to_string(dropped));
+  };
   return o;
+}
+
+ws::options talking() {
+  ws::options o = base();
+  o.upgrade = [](http::request& rq, ws::upgrade& u) {
+    if (is_from_elsewhere(rq)) return u.refuse(403, "another site's page\n");
+    const std::string_view named = rq.param("room");
+    u.opened = [room = std::string{named.empty() ? "lobby" : named}](ws::connection& c) {
+      c.user = new std::string{"room/" + room};
+    };
+  };
+  o.open = [](ws::connection& c) { c.subscribe(*static_cast<std::string*>(c.user)); };
+  o.message = [](ws::connection& c, ws::message m) {
+    c.publish_to_all(*static_cast<std::string*>(c.user), std::move(m));
+  };
+  o.close = [](ws::connection& c, ws::close_code, std::string_view) {
+    delete static_cast<std::string*>(std::exchange(c.user, nullptr));
+  };
+  return o;
+}
+
+ws::options listening() {
+  ws::options o = base();
+  o.upgrade = [](http::request& rq, ws::upgrade& u) {
+    if (is_from_elsewhere(rq)) return u.refuse(403, "another site's page\n");
+    u.opened = [rooms = "room/" + std::string{rq.param("rooms")}](ws::connection& c) {
+      if (!c.subscribe(rooms)) c.close(ws::close_code::policy_violation, "no such rooms");
+    };
+  };
+  o.message = [](ws::connection& c, ws::message) {
+    c.close(ws::close_code::policy_violation, "only listening");
+  };
+  return o;
+}
+
+void add_routes(http::server& web) {
+  web.get("/", page);
+  web.websocket("/chat", talking());
+  web.websocket("/chat/{room}", talking());
+  web.websocket("/listen/{rooms...}", listening());
+  web.get("/stats", [&web](http::request&, http::response& rs) {
+    rs.header("Cache-Control", "no-store").json(examples::statistics_json(web));
+  });
 }
 
 }  // namespace
@@ -36,11 +98,13 @@ ws::options room() {
 int main(int argc, char** argv) {
   examples::server_program program{
       "A chat to open in a browser, with a panel that shows the engine at work."};
-  return program.run(argc, argv, [](http::server& web) {
-    web.get("/", page);
-    web.websocket("/chat", room());
-    web.get("/stats", [&web](http::request&, http::response& rs) {
-      rs.header("Cache-Control", "no-store").json(examples::statistics_json(web));
-    });
-  });
+  examples::terminal_options join;
+  program.app.add_option("--join", join.url,
+                         "joins the chat at this ws:// URL instead: lines typed are said");
+  program.app.add_option("--name", join.name, "who says it; without, each line is sent as it is");
+  program.app.add_option("--subprotocol", join.subprotocol, "to offer");
+  program.app.add_flag("--deflate", join.deflate, "offers permessage-deflate");
+  program.app.add_flag("--reconnect", join.reconnect, "comes again when the connection ends");
+  CLI11_PARSE(program.app, argc, argv);
+  return join.url.empty() ? program.serve(argv[0], add_routes) : examples::run_terminal(join);
 }

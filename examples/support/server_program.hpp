@@ -36,19 +36,23 @@ class server_program {
   /// Parses, listens, prints "catenet: listening on …" once ready, and serves. Returns the exit status.
   int run(int argc, char** argv, const std::function<void(http::server&)>& add_routes) {
     CLI11_PARSE(app, argc, argv);
+    return serve(argv[0], add_routes);
+  }
+  /// The same, for those who parsed.
+  int serve(const char* program, const std::function<void(http::server&)>& add_routes) {
     raise_descriptor_limit();
     engine net{settings_};
     http::server web{net};
     add_routes(web);
     endpoint bound;
-    if (const error e = web.listen(listen_, &bound)) return failed(e, argv[0]);
+    if (const error e = web.listen(listen_, &bound)) return failed(e, program);
     net.on_start([&] {
       const std::string where = listen_.starts_with("unix:") ? listen_ : "http://" + bound.text();
       std::printf("catenet: listening on %s (%s, %u cores)\n", where.c_str(),
                   std::string{net.io_name()}.c_str(), net.cores());
       std::fflush(stdout);
     });
-    if (const error e = net.run()) return failed(e, argv[0]);
+    if (const error e = net.run()) return failed(e, program);
     return 0;
   }
 

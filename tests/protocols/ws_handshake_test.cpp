@@ -107,7 +107,8 @@ INSTANTIATE_TEST_SUITE_P(
         row{"75_empty_element", with("Sec-WebSocket-Protocol: chat,,superchat"), 400},
         row{"75_empty", with("Sec-WebSocket-Protocol: "), 400},
         row{"99_extensions_malformed", with("Sec-WebSocket-Extensions: permessage-deflate;"), 400},
-        row{"99_an_offer_declined", with("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7")},
+        row{"99_an_offer_declined",
+            with("Sec-WebSocket-Extensions: permessage-deflate; server_max_window_bits=7")},
         row{"75_twice_the_same", with("Sec-WebSocket-Protocol: chat, chat"), 400}),
     [](const ::testing::TestParamInfo<row>& one) { return "row_" + one.param.name; });
 

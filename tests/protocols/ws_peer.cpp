@@ -62,13 +62,13 @@ bool server::eventually(const std::function<bool()>& holds) {
   return false;
 }
 
-peer::peer(const server& to, int receive_buffer) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+peer::peer(std::uint16_t port, int receive_buffer) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   if (receive_buffer != 0) setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
   const int on = 1;
   setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   sockaddr_in where{};
   where.sin_family = AF_INET;
-  where.sin_port = htons(to.port());
+  where.sin_port = htons(port);
   where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&where), sizeof where), 0);
 }
@@ -101,6 +101,16 @@ bool peer::fill(std::size_t bytes, int wait_ms, const char*& why) {
     in_.append(buffer, static_cast<std::size_t>(n));
   }
   return true;
+}
+
+std::string peer::head() {
+  const char* why = "";
+  std::size_t end = 0;
+  while ((end = in_.find("\r\n\r\n")) == std::string::npos)
+    if (!fill(in_.size() + 1, 5000, why)) return std::exchange(in_, {});
+  std::string head = in_.substr(0, end + 4);
+  in_.erase(0, end + 4);
+  return head;
 }
 
 std::string peer::next(int wait_ms) {

@@ -37,7 +37,8 @@ class server {
 
 class peer {
  public:
-  explicit peer(const server& to, int receive_buffer = 0);
+  explicit peer(const server& to, int receive_buffer = 0) : peer(to.port(), receive_buffer) {}
+  explicit peer(std::uint16_t port, int receive_buffer = 0);
   ~peer();
   peer(peer&& other) noexcept : fd_(std::exchange(other.fd_, -1)), in_(std::move(other.in_)) {}
   peer& operator=(peer&& other) noexcept {
@@ -50,6 +51,8 @@ class peer {
   /// The next frame as "81 payload" (first byte in hexadecimal), "end" at the end of the stream, "reset", or
   /// "silence" after a time.
   std::string next(int wait_ms = 5000);
+  /// An HTTP head, with its last empty line; what came of it before the end of the stream.
+  std::string head();
   /// Everything up to the end of the stream.
   std::vector<std::string> rest();
   void end_sending();

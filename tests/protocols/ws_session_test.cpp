@@ -264,6 +264,44 @@ TEST(ws_session, stopping_the_engine_says_going_away) {
   stopper.join();
 }
 
+TEST(ws_session, a_message_may_be_told_part_by_part) {
+  options o;
+  o.max_message = 10_MiB;
+  std::uint64_t most = 0, bytes = 0;
+  o.part = [&](connection& c, message_part p) {
+    if (p.first) bytes = 0;
+    bytes += p.bytes.bytes();
+    most = std::max(most, p.bytes.bytes());
+    if (p.last) c.send(std::to_string(bytes) + (p.is_text ? " text" : " binary"));
+  };
+  server s(std::move(o));
+  peer p(s);
+  p.send(frame(0x82, std::string(5'000'000, 'x')));
+  EXPECT_EQ(p.next(), "81 5000000 binary");
+  EXPECT_LE(most, 1_MiB);
+  p.send(frame(0x01, "ab") + frame(0x00, "") + frame(0x80, "cde") + frame(text, ""));
+  EXPECT_EQ(p.next(), "81 5 text");
+  EXPECT_EQ(p.next(), "81 0 text");
+  p.send(frame(text, "\xff"));
+  EXPECT_EQ(p.next().substr(0, 5), closed_with(1007));
+}
+
+TEST(ws_session, messages_a_second_have_a_limit_where_it_is_set) {
+  options o = echo();
+  o.max_messages_per_second = 50;
+  server s(std::move(o));
+  peer fast(s), slow(s);
+  std::string many;
+  for (int i = 0; i != 200; ++i) many += frame(text, "m");
+  fast.send(many);
+  const frames got = fast.rest();
+  EXPECT_GE(got.size(), 52u);
+  EXPECT_LE(got.size(), 102u);  // where a second ended meanwhile
+  EXPECT_EQ(got.end()[-2].substr(0, 5), closed_with(1008));
+  slow.send(frame(text, "m"));
+  EXPECT_EQ(slow.next(), "81 m");
+}
+
 TEST(ws_session, quiet_peers_are_pinged_and_idle_ones_closed) {
   options o = echo();
   o.ping_every_ms = 100;
@@ -465,6 +503,43 @@ TEST_P(topics, subscribers_come_and_go_inside_callbacks) {
     all[i].send(frame(text, "bye"));
     EXPECT_EQ(all[i].next().substr(0, 6), i == 0 ? "81 bye" : "81 bye");
   }
+}
+
+TEST_P(topics, with_wildcards_reach_everybody_once) {
+  options o;
+  o.message = [](connection& c, message m) {
+    const std::string what = m.to_string();
+    const std::string topic = what.substr(1);
+    const bool changed = what[0] == '+' ? c.subscribe(topic) : what[0] == '-' ? c.unsubscribe(topic) : true;
+    EXPECT_TRUE(changed) << what;
+    if (what[0] == '!') c.publish_to_all(topic, message::text(topic));
+    if (what[0] != '!') c.send("done");
+  };
+  server s(std::move(o), on(GetParam()));
+  std::vector<peer> all = room_of(s, 9);
+  const std::string subscriptions[] = {"+a/b", "+a/+", "+a/#", "+#", "+b/b", "++/b", "+a/b/c", "+a", "+a//b"};
+  for (std::size_t i = 0; i != all.size(); ++i) {
+    all[i].send(frame(text, subscriptions[i]));
+    ASSERT_EQ(all[i].next(), "81 done");
+  }
+  all[0].send(frame(text, "+a/#"));  // two ways to the same message
+  ASSERT_EQ(all[0].next(), "81 done");
+  const std::pair<std::string, std::string> cases[] = {
+      {"a/b", "0123 5   "},   {"a/c", "0123     "}, {"a", "0 23   7 "},   {"b/b", "   345   "},
+      {"a/b/c", "0 23  6  "}, {"x", "   3     "},   {"a/b", "0123 5   "}, {"a//b", "0 23    8"}};
+  for (const auto& [topic, who] : cases) {
+    all[2].send(frame(text, "!" + topic));
+    for (std::size_t i = 0; i != all.size(); ++i)
+      if (who[i] != ' ') {
+        ASSERT_EQ(all[i].next(), "81 " + topic) << i;
+      }
+  }
+  all[3].send(frame(text, "-#"));
+  ASSERT_EQ(all[3].next(), "81 done");
+  all[2].send(frame(text, "!x"));
+  all[2].send(frame(text, "!a/z"));
+  EXPECT_EQ(all[1].next(), "81 a/z");
+  for (std::size_t i : {3u, 4u, 5u, 6u, 7u, 8u}) EXPECT_EQ(all[i].next(20), "silence") << i;
 }
 
 // ---- from other threads

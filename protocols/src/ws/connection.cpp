@@ -15,24 +15,32 @@ void connection::operator delete(void* at) { mi_free(at); }
 
 service& connection::owner() const { return static_cast<service&>(*stream_->owner_protocol()); }
 
+std::uint64_t connection::unsent() const {
+  const bool more = activity_ != nullptr && activity_->waiting;
+  return stream_->unsent() + (more ? activity_->waiting->bytes() : 0);
+}
+
 bool connection::would_exceed(std::uint64_t bytes) const {
   const std::uint64_t waiting = unsent();
   return waiting != 0 && waiting + bytes > owner().options().max_queued;
 }
 
-send_result connection::refusal(std::uint64_t bytes) const {
+// The budget counts frames, as if nothing were compressed.
+send_result connection::refusal(std::uint64_t payload_bytes) const {
   if (!is_open()) return send_result::gone;
-  return would_exceed(bytes) ? send_result::over_limit : send_result::sent;
+  const bool masked = owner().self() == role::client;
+  return would_exceed(payload_bytes + header_size(payload_bytes, masked)) ? send_result::over_limit
+                                                                          : send_result::sent;
 }
 
 send_result connection::send(std::string_view text) {
-  if (owner().compresses(*this, text.size())) return send(message::text(text));
+  if (!owner().frames_as_is(*this, text.size())) return send(message::text(text));
   const send_result refused = refusal(text.size());
   return refused != send_result::sent ? refused : owner().send_frame(*this, encode(opcode::text, text));
 }
 
 send_result connection::send(std::span<const std::byte> binary) {
-  if (owner().compresses(*this, binary.size())) return send(message::binary(binary));
+  if (!owner().frames_as_is(*this, binary.size())) return send(message::binary(binary));
   const send_result refused = refusal(binary.size());
   return refused != send_result::sent ? refused : owner().send_frame(*this, encode(opcode::binary, binary));
 }
@@ -48,7 +56,11 @@ send_result connection::send(message& m) {
 }
 
 send_result connection::send(prepared& m) {
-  const send_result refused = refusal(m.frame_.bytes());
+  if (owner().self() == role::client) {
+    std::optional<message> again = m.unframed();
+    return again ? send(std::move(*again)) : send_result::over_limit;
+  }
+  const send_result refused = refusal(m.frame_.bytes() - m.header_bytes_);
   if (refused != send_result::sent) return refused;
   std::optional<chain> twin = m.frame_.share();
   return twin ? owner().send_frame(*this, std::move(*twin)) : send_result::over_limit;
@@ -57,8 +69,7 @@ send_result connection::send(prepared& m) {
 send_result connection::ping(std::string_view payload) {
   const send_result refused = refusal(payload.size());
   if (refused != send_result::sent) return refused;
-  chain frame = encode(opcode::ping, payload.substr(0, control_payload_max));
-  return frame.empty() ? send_result::over_limit : stream_->send(std::move(frame));
+  return owner().send_control(*this, opcode::ping, chain::copy_of(payload.substr(0, control_payload_max)));
 }
 
 void connection::close(close_code code, std::string_view reason) { owner().begin_close(*this, code, reason); }
@@ -66,7 +77,7 @@ void connection::close(close_code code, std::string_view reason) { owner().begin
 void connection::abort() { stream_->abort(); }
 
 bool connection::subscribe(std::string_view topic) {
-  return is_open() && owner().topics().subscribe(*this, topic);
+  return is_open() && owner().self() == role::server && owner().topics().subscribe(*this, topic);
 }
 bool connection::unsubscribe(std::string_view topic) { return owner().topics().unsubscribe(*this, topic); }
 
@@ -74,14 +85,14 @@ std::size_t connection::publish(std::string_view topic, std::string_view text) {
   return publish(topic, message::text(text));
 }
 std::size_t connection::publish(std::string_view topic, message&& m) {
-  return owner().topics().publish(topic, publication{std::move(m)}, this);
+  return owner().topics().publish({topic, std::move(m)}, this);
 }
 std::size_t connection::publish(std::string_view topic, message& m) {
   std::optional<message> twin = m.share();
   return twin ? publish(topic, std::move(*twin)) : 0;
 }
 std::size_t connection::publish_to_all(std::string_view topic, message&& m) {
-  return owner().topics().publish(topic, publication{std::move(m)}, nullptr);
+  return owner().topics().publish({topic, std::move(m)}, nullptr);
 }
 std::size_t connection::publish_to_all(std::string_view topic, message& m) {
   std::optional<message> twin = m.share();

@@ -57,6 +57,9 @@ decoder::step decoder::begin_frame(chain& in, event& out) {
   if (!parsed.complete) return step::starved;
   const frame_header& h = parsed.header;
   if (!is_control(h.op)) {
+    const segment* const front_segment = in.head();
+    const bool ours = front_segment->kind == segment_kind::block && front_segment->exclusive;
+    headroom_ = ours && front_segment->length > h.size ? h.size : std::uint8_t{0};
     in.consume(h.size);
     begin_data(h, out);
     return over_ ? step::told : step::ready;
@@ -116,6 +119,7 @@ decoder::step decoder::take_part(chain& in, event& out) {
     fail(out, close_code::invalid_payload, "text is not UTF-8");
     return step::told;
   }
+  if (fragments_ != 1 || compressed_ || !last || !parts_.empty()) headroom_ = 0;
   if (limits_->whole_messages && !last) {
     gather(std::move(*part));
     return step::ready;
@@ -130,6 +134,7 @@ decoder::step decoder::take_part(chain& in, event& out) {
   out.text = text_;
   out.first = std::exchange(first_, false);
   out.last = last;
+  out.headroom = headroom_;
   out.bytes = std::move(*part);
   in_message_ = !last;
   return step::told;

@@ -8,6 +8,7 @@
 #include <array>
 #include <optional>
 #include <span>
+#include <utility>
 
 namespace catenet::ws {
 
@@ -170,6 +171,7 @@ chain deflater::compress(const chain& message) {
 // ---- the shelf
 
 std::unique_ptr<inflater> deflate_shelf::take_inflater() {
+  used_ = true;
   if (inflaters_.empty()) return std::make_unique<inflater>();
   std::unique_ptr<inflater> one = std::move(inflaters_.back());
   inflaters_.pop_back();
@@ -177,6 +179,7 @@ std::unique_ptr<inflater> deflate_shelf::take_inflater() {
 }
 
 std::unique_ptr<deflater> deflate_shelf::take_deflater(std::uint8_t window_bits, std::uint8_t level) {
+  used_ = true;
   const auto found = std::ranges::find_if(deflaters_, [&](const std::unique_ptr<deflater>& one) {
     return one->window_bits() == window_bits && one->level() == level;
   });
@@ -189,13 +192,23 @@ std::unique_ptr<deflater> deflate_shelf::take_deflater(std::uint8_t window_bits,
 void deflate_shelf::give(std::unique_ptr<inflater> one) {
   if (inflaters_.size() == kept_max) return;
   one->reset();
+  if (empty() && filled_) filled_();
   inflaters_.push_back(std::move(one));
 }
 
 void deflate_shelf::give(std::unique_ptr<deflater> one) {
   if (deflaters_.size() == kept_max) deflaters_.erase(deflaters_.begin());  // windows of another size, maybe
   one->reset();
+  if (empty() && filled_) filled_();
   deflaters_.push_back(std::move(one));
+}
+
+bool deflate_shelf::trim() {
+  if (!std::exchange(used_, false)) {
+    inflaters_.clear();
+    deflaters_.clear();
+  }
+  return empty();
 }
 
 }  // namespace catenet::ws

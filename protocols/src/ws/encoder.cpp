@@ -71,15 +71,17 @@ chain encode(opcode op, std::span<const std::byte> payload, bool compressed) {
   return frame;
 }
 
+chain close_payload(close_code code, std::string_view reason) {
+  if (code == close_code::no_status) return {};
+  const std::array<std::byte, 2> raw = {static_cast<std::byte>(static_cast<unsigned>(code) >> 8),
+                                        static_cast<std::byte>(code)};
+  chain body = chain::copy_of(raw);
+  const bool whole = body.append_copy(cut_reason(reason));
+  return whole ? std::move(body) : chain{};
+}
+
 chain encode_close(close_code code, std::string_view reason) {
-  if (code == close_code::no_status) return encode(opcode::close, std::string_view{});
-  reason = cut_reason(reason);
-  std::array<std::byte, control_payload_max> body;
-  body[0] = static_cast<std::byte>(static_cast<unsigned>(code) >> 8);
-  body[1] = static_cast<std::byte>(code);
-  const std::span<const std::byte> text = as_bytes(reason);
-  std::copy(text.begin(), text.end(), body.begin() + 2);
-  return encode(opcode::close, std::span{body}.first(2 + reason.size()));
+  return encode(opcode::close, close_payload(code, reason));
 }
 
 chain encode_masked(opcode op, chain&& payload, bool fin, bool compressed) {

@@ -1,8 +1,8 @@
 // The handshake's checks, and the answer to its key.
 #include <catenet/http/fields.hpp>
 #include <catenet/http/request_head.hpp>
-#include <catenet/ws/options.hpp>
 #include <catenet/ws/handshake.hpp>
+#include <catenet/ws/options.hpp>
 
 #include <openssl/evp.h>
 
@@ -85,7 +85,8 @@ accept_value accept_of(std::string_view key) {
   return accept;
 }
 
-handshake check_handshake(const http::request_head& head, const options& policy) {
+handshake check_handshake(const http::request_head& head, const options& policy,
+                          const deflate_options* deflate) {
   const http::fields& fields = head.fields;
   if (!head.upgrade || !fields.lists("Upgrade", "websocket"))
     return refuse(426, "this is a WebSocket endpoint");
@@ -101,7 +102,8 @@ handshake check_handshake(const http::request_head& head, const options& policy)
   if (!is_allowed(fields, policy.origins)) return refuse(403, "this Origin is not let in");
 
   handshake good{.status = 101};
-  if (!negotiate(values_of(fields, "Sec-WebSocket-Extensions"), policy.deflate, good.deflate))
+  if (!negotiate(values_of(fields, "Sec-WebSocket-Extensions"),
+                 deflate == nullptr ? policy.deflate : *deflate, good.deflate))
     return refuse(400, "Sec-WebSocket-Extensions is malformed");
   good.accept = accept_of(*fields.find("Sec-WebSocket-Key"));
   for (const std::string_view one : offered) {

@@ -11,6 +11,7 @@ std::optional<std::string_view> message::view() {
     if (whole.bytes().size() < payload_.bytes()) return std::nullopt;
     const std::size_t size = payload_.copy_to(whole.bytes());
     payload_ = chain{std::move(whole), 0, size};
+    headroom_ = 0;
   }
   return as_text(payload_.front());
 }
@@ -18,10 +19,30 @@ std::optional<std::string_view> message::view() {
 std::optional<message> message::share() {
   std::optional<chain> twin = payload_.share();
   if (!twin) return std::nullopt;
-  return message{std::move(*twin), text_};
+  return message{std::move(*twin), text_, std::exchange(headroom_, std::uint8_t{0})};
+}
+
+chain message::into_frame(bool in_place) && {
+  const opcode op = text_ ? opcode::text : opcode::binary;
+  frame_header header;
+  header.op = op;
+  header.length = payload_.bytes();
+  const std::size_t size = header_size(header.length, false);
+  if (!in_place || headroom_ < size || payload_.empty()) return encode(op, std::move(payload_));
+  write_header(payload_.head()->data - size, header);
+  payload_.grow_front(size);
+  return std::move(payload_);
 }
 
 prepared::prepared(message&& m)
-    : frame_(encode(m.is_text() ? opcode::text : opcode::binary, std::move(m.payload()))) {}
+    : header_bytes_(static_cast<std::uint8_t>(header_size(m.size(), false))),
+      text_(m.is_text()),
+      frame_(std::move(m).into_frame(m.size() > copy_bytes_max)) {}
+
+std::optional<message> prepared::unframed() {
+  std::optional<chain> payload = frame_.share(header_bytes_, frame_.bytes() - header_bytes_);
+  if (!payload) return std::nullopt;
+  return message{std::move(*payload), text_};
+}
 
 }  // namespace catenet::ws

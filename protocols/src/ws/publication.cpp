@@ -7,13 +7,26 @@
 
 namespace catenet::ws {
 
-publication::publication(message&& m)
-    : op_(m.is_text() ? opcode::text : opcode::binary),
+// What is sent many times should be few pieces: a body that came in many is copied together once. It may have
+// to wait for slow subscribers, so a small one does not stay in the block it came in.
+publication::publication(std::string_view topic, message&& m)
+    : topic_(topic),
+      op_(m.is_text() ? opcode::text : opcode::binary),
       header_bytes_(static_cast<std::uint8_t>(header_size(m.size(), false))),
-      plain_(encode(op_, std::move(m.payload()))) {}
+      plain_(std::move(m).into_frame(m.size() > copy_bytes_max)) {
+  constexpr std::size_t pieces_max = 2;
+  if (plain_.segment_count() <= pieces_max) return;
+  chain packed = chain::of_size(plain_.bytes());
+  if (packed.empty() || packed.segment_count() >= plain_.segment_count()) return;
+  std::uint64_t at = 0;
+  for (const segment* s = packed.head(); s != nullptr; s = s->next)
+    at += plain_.copy_to({s->data, s->length}, at);
+  if (at == plain_.bytes()) plain_ = std::move(packed);
+}
 
 std::optional<publication> publication::share() {
   publication twin;
+  twin.topic_ = topic_;
   twin.op_ = op_;
   twin.header_bytes_ = header_bytes_;
   twin.tried_ = tried_;
@@ -36,7 +49,8 @@ chain* publication::deflated(std::uint8_t window_bits, std::uint8_t level, defla
       std::unique_ptr<deflater> d = shelf.take_deflater(window_bits, level);
       chain small = d->compress(*payload);
       shelf.give(std::move(d));
-      if (!small.empty() && small.bytes() < payload->bytes()) deflated_[i] = encode(op_, std::move(small), true);
+      if (!small.empty() && small.bytes() < payload->bytes())
+        deflated_[i] = encode(op_, std::move(small), true);
     }
   }
   return deflated_[i].empty() ? nullptr : &deflated_[i];

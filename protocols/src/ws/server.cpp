@@ -1,15 +1,14 @@
 // http::server::websocket: a GET route whose answer, when the handshake is good, hands the connection over.
-#include <catenet/ws/server.hpp>
-
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/engine.hpp>
 #include <catenet/http/request_head.hpp>
 #include <catenet/ws/handshake.hpp>
+#include <catenet/ws/server.hpp>
+
+#include "ws/service.hpp"
 
 #include <memory>
 #include <vector>
-
-#include "ws/service.hpp"
 
 namespace catenet::ws {
 
@@ -21,23 +20,53 @@ class route {
   route(options o, hub& topics, unsigned cores)
       : options_(std::make_shared<const options>(std::move(o))), hub_(topics), services_(cores) {}
 
-  void operator()(http::request& rq, http::response& rs) {
-    const handshake answer = check_handshake(rq.head(), *options_);
-    if (answer.status != 101) return refuse(rs, answer);
-    rs.header("Sec-WebSocket-Accept", {answer.accept.data(), answer.accept.size()});
-    if (!answer.subprotocol.empty()) rs.header("Sec-WebSocket-Protocol", answer.subprotocol);
-    if (answer.deflate.agreed) rs.header("Sec-WebSocket-Extensions", answer.deflate.text());
-    service& s = at(rq.core());
-    rs.upgrade("websocket", [&s, deflate = answer.deflate](stream& from, chain&& leftover) {
-      s.adopt(from, std::move(leftover), deflate);
-    });
+  void answer(http::request& rq, http::response& rs) {
+    const handshake good = check(rq);
+    if (good.status != 101) return refuse(rs, good);
+    accept(rq, rs, good, {});
   }
 
+  /// The same, where a handler decides who is let in.
+  task<> ask_and_answer(http::request& rq, http::response& rs) {
+    const handshake good = check(rq);
+    if (good.status != 101) {
+      refuse(rs, good);
+      co_return;
+    }
+    upgrade u{rs};
+    task<> deciding;
+    options_->upgrade(rq, u, deciding);
+    if (deciding) co_await deciding;
+    if (!u.refused()) accept(rq, rs, good, std::move(u.opened));
+  }
+
+  [[nodiscard]] bool asks() const { return static_cast<bool>(options_->upgrade); }
+
  private:
+  handshake check(http::request& rq) {
+    if (!options_->deflate.client_context_takeover || at(rq.core()).has_room_for_context())
+      return check_handshake(rq.head(), *options_);
+    deflate_options scarce = options_->deflate;
+    scarce.client_context_takeover = false;
+    return check_handshake(rq.head(), *options_, &scarce);
+  }
+
   static void refuse(http::response& rs, const handshake& answer) {
     rs.status(answer.status);
     if (answer.status == 426) rs.header("Upgrade", "websocket").header("Sec-WebSocket-Version", "13");
     rs.text(answer.reason, "\n");
+  }
+
+  void accept(http::request& rq, http::response& rs, const handshake& good,
+              callback<void(connection&)>&& opened) {
+    rs.header("Sec-WebSocket-Accept", {good.accept.data(), good.accept.size()});
+    if (!good.subprotocol.empty()) rs.header("Sec-WebSocket-Protocol", good.subprotocol);
+    if (good.deflate.agreed) rs.header("Sec-WebSocket-Extensions", good.deflate.text());
+    service& s = at(rq.core());
+    rs.upgrade("websocket",
+               [&s, deflate = good.deflate, first = std::move(opened)](stream& from, chain&& leftover) {
+                 s.adopt(from, std::move(leftover), deflate, first);
+               });
   }
 
   service& at(core& c) {
@@ -53,9 +82,17 @@ class route {
 
 }  // namespace
 
+void upgrade::refuse(std::uint32_t status, std::string_view why) {
+  refused_ = true;
+  answer.status(status);
+  answer.text(why);
+}
+
 }  // namespace catenet::ws
 
 catenet::http::server& catenet::http::server::websocket(std::string_view pattern, ws::options options) {
   auto made = std::make_shared<ws::route>(std::move(options), topics(), net().cores());
-  return get(pattern, [made](request& rq, response& rs) { (*made)(rq, rs); });
+  if (made->asks())
+    return get(pattern, [made](request& rq, response& rs) { return made->ask_and_answer(rq, rs); });
+  return get(pattern, [made](request& rq, response& rs) { made->answer(rq, rs); });
 }

@@ -15,7 +15,7 @@ namespace catenet::ws {
 
 namespace {
 
-constexpr std::uint32_t park_after_ms = 10'000;  // a quiet connection's contexts are let go of
+constexpr std::size_t large_frame_bytes = 256_KiB;  // of which the stream is told to expect them
 
 connection& connection_of(const stream& s) { return *static_cast<connection*>(s.session()); }
 
@@ -24,6 +24,7 @@ decoder_limits limits_of(const options& o) {
   limits.message_bytes_max = o.max_message;
   limits.fragments_max = o.max_fragments;
   limits.empty_fragments_max = o.max_empty_fragments;
+  limits.whole_messages = !o.part;
   return limits;
 }
 
@@ -35,13 +36,19 @@ std::uint32_t phase_of(const stream& s, std::uint32_t period_ms) {
 
 }  // namespace
 
-service::service(core& home, std::shared_ptr<const ws::options> o, hub& of)
-    : home_(home), options_(std::move(o)), limits_(limits_of(*options_)), topics_(of.at(home)) {
+service::service(core& home, std::shared_ptr<const ws::options> o, hub& of, role self)
+    : home_(home),
+      options_(std::move(o)),
+      limits_(limits_of(*options_)),
+      topics_(of.at(home)),
+      stream_bytes_max_(std::min(home.owner().options().high_watermark, options_->max_queued / 4)),
+      self_(self) {
   if (options_->deflate.enabled) topics_.deflate = options_->deflate;
 }
 
 template <class F>
 void service::call(connection& c, const F& handler) {
+  if (muted_) return;
   try {
     handler();
   } catch (const std::exception& e) {
@@ -53,9 +60,14 @@ void service::call(connection& c, const F& handler) {
   }
 }
 
+void service::call_missed(connection& c, std::uint64_t count) {
+  call(c, [&] { options_->missed(c, count); });
+}
+
 // ---- opening
 
-void service::adopt(stream& s, chain&& leftover, const deflate_agreement& deflate) {
+void service::adopt(stream& s, chain&& leftover, const deflate_agreement& deflate,
+                    const callback<void(connection&)>& first) {
   auto* c = new connection(s);
   if (c == nullptr) {
     s.hand_to(*this, nullptr);
@@ -67,17 +79,21 @@ void service::adopt(stream& s, chain&& leftover, const deflate_agreement& deflat
   topics_.counters.session_bytes.add(sizeof(connection));
   c->heard_ms_ = home_.now_ms();
   s.clear_deadline();
-  if (options_->ping_every_ms != 0)
-    s.set_deadline(phase_of(s, options_->ping_every_ms));
-  else if (options_->idle_timeout_ms != 0)
-    s.set_deadline(options_->idle_timeout_ms);
+  std::uint32_t first_ms = options_->ping_every_ms == 0 ? 0 : phase_of(s, options_->ping_every_ms);
+  const std::uint32_t idle_ms = options_->idle_timeout_ms;
+  if (idle_ms != 0 && (first_ms == 0 || idle_ms < first_ms)) first_ms = idle_ms;
+  if (first_ms != 0) s.set_deadline(first_ms);
   if (deflate.agreed) c->set(connection::flag_deflate);
-  if (deflate.agreed && !deflate.is_plain()) {
-    if (!begin_activity(*c, decoder{limits_})) return s.abort();
-    c->activity_->deflate = deflate;
-    c->activity_->frames = make_decoder(*c);
+  const bool narrow = self_ == role::client && deflate.client_window_bits != window_bits_max;
+  if (deflate.agreed && (narrow || !deflate.is_plain())) {
+    activity* a = activity_of(*c);
+    if (a == nullptr) return s.abort();
+    a->deflate = deflate;
+    if (theirs_takes_over(deflate)) topics_.counters.context_bytes.add(inflater::bytes);
+    a->frames = make_decoder(*c);
   }
-  if (options_->open) call(*c, [&] { options_->open(*c); });
+  if (first) call(*c, [&] { first(*c); });
+  if (options_->open && c->is_open()) call(*c, [&] { options_->open(*c); });
   if (!leftover.empty()) received(s, std::move(leftover));
 }
 
@@ -90,31 +106,34 @@ void service::received(stream& s, chain&& bytes) {
     c.activity_->rest.append(std::move(bytes));
     return read_on(c);
   }
+  // Mostly whole frames come, and nothing need be kept.
   decoder frames = make_decoder(c);
   decode(c, frames, bytes);
-  if (c.has(connection::flag_finished) || (frames.idle() && bytes.empty())) return;
-  if (!begin_activity(c, std::move(frames))) return fail(c, close_code::internal_error, "out of memory");
-  c.activity_->rest = std::move(bytes);
+  if (c.has(connection::flag_finished) || (frames.idle() && bytes.empty() && c.activity_ == nullptr)) return;
+  activity* a = activity_of(c);
+  if (a == nullptr) return fail(c, close_code::internal_error, "out of memory");
+  a->frames = std::move(frames);
+  a->rest = std::move(bytes);
   after_decoding(c);
 }
 
-bool service::begin_activity(connection& c, decoder&& frames) {
-  c.activity_ = new activity(std::move(frames));
-  if (c.activity_ == nullptr) return false;
-  topics_.counters.session_bytes.add(sizeof(activity));
-  return true;
+activity* service::activity_of(connection& c) {
+  if (c.activity_ != nullptr) return c.activity_;
+  c.activity_ = new activity(make_decoder(c));
+  if (c.activity_ != nullptr) topics_.counters.session_bytes.add(sizeof(activity));
+  return c.activity_;
 }
 
 void service::end_activity(connection& c) {
   if (c.activity_ == nullptr) return;
+  drop_compressor(c);
+  if (theirs_takes_over(c.activity_->deflate)) topics_.counters.context_bytes.sub(inflater::bytes);
   delete std::exchange(c.activity_, nullptr);
   topics_.counters.session_bytes.sub(sizeof(activity));
 }
 
-decoder service::make_decoder(const connection& c) {
-  decoder made{limits_};
-  if (c.has(connection::flag_deflate)) made.use_deflate(topics_.shelf, agreement_of(c).client_context_takeover);
-  return made;
+void service::end_activity_if_over(connection& c) {
+  if (c.activity_ != nullptr && (c.has(connection::flag_finished) || c.activity_->over())) end_activity(c);
 }
 
 // Goes on with what is kept of this connection's input.
@@ -125,12 +144,12 @@ void service::read_on(connection& c) {
 
 // What is kept from here on outlives the turn, so it should not pin more than it uses.
 void service::after_decoding(connection& c) {
+  end_activity_if_over(c);
+  if (c.activity_ == nullptr) return;
   activity& a = *c.activity_;
-  if (c.has(connection::flag_finished) || (a.frames.idle() && a.rest.empty() && !a.deflate.agreed)) {
-    return end_activity(c);
-  }
-  if (a.deflate.client_context_takeover) park_later(c);
+  if (theirs_takes_over(a.deflate) || a.messages != 0) park_later(c);
   if (!c.has(connection::flag_held)) a.rest.compact();
+  if (a.frames.frame_left() >= large_frame_bytes) c.stream_->expect(a.frames.frame_left());
 }
 
 void service::decode(connection& c, decoder& frames, chain& in) {
@@ -148,7 +167,7 @@ void service::decode(connection& c, decoder& frames, chain& in) {
     // The pong goes out before whatever else the peer's next frame causes; of several pings in a row, the
     // last is answered (RFC 6455 §5.5.3).
     if (pong_due && c.is_open()) {
-      c.stream_->send(encode(opcode::pong, std::move(pong_payload)));
+      send_control(c, opcode::pong, std::move(pong_payload));
       hold_if_behind(c);
     }
     pong_due = false;
@@ -160,10 +179,8 @@ void service::decode(connection& c, decoder& frames, chain& in) {
 void service::on_event(connection& c, event&& e) {
   switch (e.what) {
     case event::kind::message:
-      if (!c.is_open()) return;
-      topics_.counters.messages_in.add(1);
-      if (options_->message) call(c, [&] { options_->message(c, ws::message{std::move(e.bytes), e.text}); });
-      return hold_if_behind(c);
+    case event::kind::part:
+      return on_message(c, std::move(e));
     case event::kind::close:
       return on_close(c, e);
     case event::kind::failure:
@@ -171,6 +188,20 @@ void service::on_event(connection& c, event&& e) {
     default:
       return;
   }
+}
+
+void service::on_message(connection& c, event&& e) {
+  if (!c.is_open()) return;  // we have said Close
+  if (e.first) {
+    topics_.counters.messages_in.add(1);
+    if (options_->max_messages_per_second != 0 && !may_talk(c))
+      return fail(c, close_code::policy_violation, "too many messages");
+  }
+  if (options_->part)
+    call(c, [&] { options_->part(c, {std::move(e.bytes), e.text, e.first, e.last}); });
+  else if (options_->message)
+    call(c, [&] { options_->message(c, ws::message{std::move(e.bytes), e.text, e.headroom}); });
+  hold_if_behind(c);
 }
 
 bool service::may_ping(connection& c) {
@@ -184,6 +215,14 @@ bool service::may_ping(connection& c) {
   return true;
 }
 
+bool service::may_talk(connection& c) {
+  activity* a = activity_of(c);
+  if (a == nullptr) return false;
+  const std::uint32_t second = home_.now_ms() >> 10;
+  if (second != std::exchange(a->second, second)) a->messages = 0;
+  return ++a->messages <= options_->max_messages_per_second;
+}
+
 // A peer that does not take what it asked for is not listened to until it has.
 void service::hold_if_behind(connection& c) {
   if (!c.is_open() || c.unsent() <= home_.owner().options().high_watermark) return;
@@ -193,99 +232,14 @@ void service::hold_if_behind(connection& c) {
 
 void service::writable(stream& s) {
   connection& c = connection_of(s);
+  flush(c);
+  const std::uint64_t enough = home_.owner().options().high_watermark;
+  if (c.unsent() > enough) return;
   if (options_->writable && c.is_open()) call(c, [&] { options_->writable(c); });
-  if (!c.has(connection::flag_held)) return;
+  if (!c.has(connection::flag_held) || c.unsent() > enough) return;
   c.clear(connection::flag_held);
   if (c.activity_ != nullptr) read_on(c);
   if (!c.has(connection::flag_held)) s.resume();
-}
-
-// ---- sending
-
-send_result service::send_frame(connection& c, chain&& frame) {
-  if (!c.is_open()) return send_result::gone;
-  if (frame.empty()) return send_result::over_limit;
-  const send_result result = c.stream_->send(std::move(frame));
-  if (result <= send_result::queued) topics_.counters.messages_out.add(1);
-  return result;
-}
-
-send_result service::send(connection& c, message&& m) {
-  chain frame;
-  if (compresses(c, m.size())) frame = compressed_frame(c, m);
-  if (frame.empty()) frame = encode(m.is_text() ? opcode::text : opcode::binary, std::move(m.payload()));
-  const send_result result = send_frame(c, std::move(frame));
-  if (result > send_result::queued) drop_compressor(c);  // the peer's context lacks what it has
-  return result;
-}
-
-bool service::deliver(connection& c, publication& p) {
-  if (!c.is_open()) return false;
-  chain* frame = &p.plain();
-  if (compresses(c, p.payload_bytes())) {
-    chain* small = p.deflated(agreement_of(c).server_window_bits, options_->deflate.level, topics_.shelf);
-    if (small != nullptr) {
-      frame = small;
-      drop_compressor(c);  // the peer's context gets what it lacks
-    }
-  }
-  if (c.would_exceed(frame->bytes())) {
-    topics_.counters.dropped.add(1);
-    if (options_->when_slow == slow_policy::close) {
-      topics_.counters.slow_closed.add(1);
-      begin_close(c, close_code::policy_violation, "too slow");
-    }
-    return false;
-  }
-  std::optional<chain> twin = frame->share();
-  if (twin && c.stream_->send(std::move(*twin)) <= send_result::queued) return true;
-  topics_.counters.dropped.add(1);
-  return false;
-}
-
-// ---- compressing
-
-bool service::compresses(const connection& c, std::uint64_t bytes) const {
-  return c.has(connection::flag_deflate) && bytes >= options_->deflate.bytes_min;
-}
-
-deflate_agreement service::agreement_of(const connection& c) const {
-  if (c.activity_ != nullptr && c.activity_->deflate.agreed) return c.activity_->deflate;
-  deflate_agreement plain;
-  plain.agreed = true;
-  return plain;
-}
-
-// Empty when that would be no smaller, or memory ran out: then it goes as it is. With context take-over the
-// compressor stays with the connection while it is busy.
-chain service::compressed_frame(connection& c, const message& m) {
-  const deflate_agreement agreed = agreement_of(c);
-  std::unique_ptr<deflater> passing;
-  std::unique_ptr<deflater>& d = agreed.server_context_takeover ? c.activity_->compressor : passing;
-  if (!d) d = topics_.shelf.take_deflater(agreed.server_window_bits, options_->deflate.level);
-  chain small = d->compress(m.payload());
-  const bool smaller = !small.empty() && small.bytes() < m.size();
-  if (!agreed.server_context_takeover || !smaller) topics_.shelf.give(std::move(d));
-  if (smaller && agreed.server_context_takeover) park_later(c);
-  return smaller ? encode(m.is_text() ? opcode::text : opcode::binary, std::move(small), true) : chain{};
-}
-
-// A sender may begin its context anew at any message.
-void service::drop_compressor(connection& c) {
-  if (c.activity_ != nullptr && c.activity_->compressor) topics_.shelf.give(std::move(c.activity_->compressor));
-}
-
-// Contexts are let go of when a connection is quiet: its deadline looks after that.
-void service::park_later(connection& c) {
-  if (c.has(connection::flag_parking)) return;
-  c.set(connection::flag_parking);
-  if (options_->ping_every_ms == 0 && options_->idle_timeout_ms == 0) c.stream_->set_deadline(park_after_ms);
-}
-
-void service::park(connection& c) {
-  c.clear(connection::flag_parking);
-  drop_compressor(c);
-  if (c.activity_ != nullptr) c.activity_->frames.park();
 }
 
 // ---- closing
@@ -293,8 +247,7 @@ void service::park(connection& c) {
 void service::begin_close(connection& c, close_code code, std::string_view reason) {
   if (!c.is_open()) return;
   if (!may_be_sent(code) && code != close_code::no_status) code = close_code::internal_error;
-  c.stream_->send(encode_close(code, reason));
-  c.set(connection::flag_close_sent);
+  send_close(c, code, reason);
   topics_.leave(c);
   c.stream_->set_deadline(options_->close_timeout_ms);
   if (!c.has(connection::flag_held)) return;
@@ -302,14 +255,28 @@ void service::begin_close(connection& c, close_code code, std::string_view reaso
   c.stream_->resume();
 }
 
+// Behind all that was sent before.
+void service::send_close(connection& c, close_code code, std::string_view reason) {
+  pass_on(c, close_frame(code, reason));
+  c.set(connection::flag_close_sent);
+}
+
+// What waits is of no use to a peer that has said Close, or that we do not listen to any more: ours goes at
+// once.
+void service::answer_close(connection& c, close_code code, std::string_view reason) {
+  const bool unsaid = c.is_open() || (c.activity_ != nullptr && c.activity_->waiting);
+  drop_waiting(c);
+  if (unsaid) c.stream_->send(close_frame(code, reason));
+}
+
 void service::on_close(connection& c, const event& e) {
-  if (c.is_open()) c.stream_->send(encode_close(e.code));
+  answer_close(c, e.code, {});
   end(c, e.code, e.bytes.to_string());
 }
 
 void service::fail(connection& c, close_code code, std::string_view reason) {
   topics_.counters.failed.add(1);
-  if (c.is_open()) c.stream_->send(encode_close(code, reason));
+  answer_close(c, code, reason);
   end(c, code, reason);
 }
 
@@ -325,6 +292,7 @@ void service::finish(connection& c, close_code code, std::string_view reason) {
   if (c.has(connection::flag_finished)) return;
   c.set(connection::flag_finished | connection::flag_close_sent);
   topics_.leave(c);
+  drop_waiting(c);
   topics_.counters.connections.sub(1);
   if (options_->close) call(c, [&] { options_->close(c, code, reason); });
 }
@@ -346,17 +314,27 @@ void service::closed(stream& s) {
 
 // ---- time
 
+// A peer that is not read from shows by what it takes that it is there. (What is published meanwhile looks
+// like that, too, where the policy makes room for it.)
+bool service::takes_something(connection& c) {
+  activity* a = activity_of(c);
+  if (a == nullptr) return false;
+  const std::uint64_t unsent = c.unsent();
+  return unsent != std::exchange(a->unsent_seen, unsent);
+}
+
 void service::expired(stream& s) {
   connection& c = connection_of(s);
   if (!c.is_open()) return end(c, close_code::abnormal, {});  // no answer to our Close
-  const std::uint32_t quiet_ms = c.has(connection::flag_held) ? 0 : home_.now_ms() - c.heard_ms_;
+  if (c.has(connection::flag_held) && takes_something(c)) c.heard_ms_ = home_.now_ms();
+  const std::uint32_t quiet_ms = home_.now_ms() - c.heard_ms_;
   const ws::options& o = *options_;
   if (o.idle_timeout_ms != 0 && quiet_ms >= o.idle_timeout_ms)
     return begin_close(c, close_code::going_away, "idle for too long");
   if (c.has(connection::flag_parking) && quiet_ms >= park_after_ms) park(c);
   std::uint32_t next_ms = ~std::uint32_t{0};
   if (o.ping_every_ms != 0) {
-    if (quiet_ms >= o.ping_every_ms / 2) s.send(encode(opcode::ping, std::string_view{}));
+    if (quiet_ms >= o.ping_every_ms / 2) send_control(c, opcode::ping, {});
     next_ms = o.ping_every_ms;
   }
   if (o.idle_timeout_ms != 0) next_ms = std::min(next_ms, o.idle_timeout_ms - quiet_ms);

@@ -12,8 +12,10 @@
 namespace catenet::ws {
 
 namespace {
-constexpr std::size_t subscription_bytes = sizeof(subscription) + sizeof(subscription*);  // and its topic's entry
-}
+constexpr std::size_t subscription_bytes =
+    sizeof(subscription) + sizeof(subscription*);  // and its topic's entry
+constexpr std::uint32_t shelf_look_ms = 5000;
+}  // namespace
 
 // ---- shared topics
 
@@ -33,17 +35,25 @@ topic_reference topic_registry::get(std::string_view name) {
     auto made = std::make_unique<shared_topic>(name, cores_);
     const std::string_view key = made->name;
     found = topics_.emplace(key, std::move(made)).first;
+    if (is_filter(name)) {
+      filters_.add(name, *found->second);
+      filter_count_.fetch_add(1, std::memory_order_relaxed);
+    }
   }
   found->second->refs.fetch_add(1, std::memory_order_relaxed);
   return {*this, *found->second};
 }
 
-topic_reference topic_registry::find(std::string_view name) {
-  const std::lock_guard lock(mutex_);
-  const auto found = topics_.find(name);
-  if (found == topics_.end()) return {};
-  found->second->refs.fetch_add(1, std::memory_order_relaxed);
-  return {*this, *found->second};
+void topic_registry::find(std::string_view name, std::vector<topic_reference>& into) {
+  const std::shared_lock lock(mutex_);
+  std::vector<shared_topic*> reached;
+  if (const auto own = topics_.find(name); own != topics_.end() && !is_filter(name))
+    reached.push_back(own->second.get());
+  if (has_filters()) filters_.match(name, reached);
+  for (shared_topic* t : reached) {
+    t->refs.fetch_add(1, std::memory_order_relaxed);
+    into.emplace_back(*this, *t);
+  }
 }
 
 void topic_registry::release(shared_topic& t) {
@@ -52,18 +62,44 @@ void topic_registry::release(shared_topic& t) {
     if (t.refs.compare_exchange_weak(refs, refs - 1, std::memory_order_release, std::memory_order_relaxed))
       return;
   const std::lock_guard lock(mutex_);
-  if (t.refs.fetch_sub(1, std::memory_order_acq_rel) == 1) topics_.erase(topics_.find(t.name));
+  if (t.refs.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  if (is_filter(t.name)) {
+    filters_.remove(t.name);
+    filter_count_.fetch_sub(1, std::memory_order_relaxed);
+  }
+  topics_.erase(topics_.find(t.name));
 }
 
 // ---- the topics of a core
 
-bool local_topics::subscribe(connection& who, std::string_view name) {
-  auto found = topics_.find(name);
-  if (found != topics_.end()) {
-    for (const subscription* s = who.subscriptions_; s != nullptr; s = s->next)
-      if (s->to == found->second.get()) return false;
+local_topics::local_topics(core& home, topic_registry& registry,
+                           const std::vector<std::unique_ptr<local_topics>>& all)
+    : shelf([this] { home_.timers().start(*this, shelf_look_ms); }),
+      home_(home),
+      registry_(registry),
+      all_(all) {}
+
+// Compressors that nobody needed for some seconds are given back.
+void local_topics::expire() {
+  if (!shelf.trim()) home_.timers().start(*this, shelf_look_ms);
+}
+
+// Either list may be long, seldom both: they are walked side by side.
+subscription* local_topics::find(const connection& who, const local_topic& in) {
+  auto member = in.subscribers.begin();
+  for (subscription* s = who.subscriptions_; s != nullptr && member != in.subscribers.end();
+       s = s->next, ++member) {
+    if (s->to == &in) return s;
+    if ((*member)->who == &who) return *member;
   }
-  auto* made = new subscription{&who, nullptr, who.subscriptions_, 0};
+  return nullptr;
+}
+
+bool local_topics::subscribe(connection& who, std::string_view name) {
+  if (is_filter(name) && !is_good_filter(name)) return false;
+  auto found = topics_.find(name);
+  if (found != topics_.end() && find(who, *found->second) != nullptr) return false;
+  auto* made = new subscription{&who, nullptr, who.subscriptions_, &who.subscriptions_, 0};
   if (made == nullptr) return false;
   if (found == topics_.end()) {
     auto topic = std::make_unique<local_topic>(registry_.get(name));
@@ -77,6 +113,7 @@ bool local_topics::subscribe(connection& who, std::string_view name) {
   t.subscribers.push_back(made);
   counters.session_bytes.add(subscription_bytes);
   if (who.has(connection::flag_deflate)) t.shared->deflating.fetch_add(1, std::memory_order_relaxed);
+  if (made->next != nullptr) made->next->link = &made->next;
   who.subscriptions_ = made;
   return true;
 }
@@ -84,27 +121,21 @@ bool local_topics::subscribe(connection& who, std::string_view name) {
 bool local_topics::unsubscribe(connection& who, std::string_view name) {
   const auto found = topics_.find(name);
   if (found == topics_.end()) return false;
-  for (subscription** link = &who.subscriptions_; *link != nullptr; link = &(*link)->next) {
-    subscription* s = *link;
-    if (s->to != found->second.get()) continue;
-    *link = s->next;
-    remove(s);
-    return true;
-  }
-  return false;
+  subscription* s = find(who, *found->second);
+  if (s == nullptr) return false;
+  remove(s);
+  return true;
 }
 
 void local_topics::leave(connection& who) {
-  while (who.subscriptions_ != nullptr) {
-    subscription* s = who.subscriptions_;
-    who.subscriptions_ = s->next;
-    remove(s);
-  }
+  while (who.subscriptions_ != nullptr) remove(who.subscriptions_);
 }
 
 // The last subscriber takes the free place. fan_out() relies on that.
 void local_topics::remove(subscription* s) {
   local_topic& t = *s->to;
+  *s->link = s->next;
+  if (s->next != nullptr) s->next->link = s->link;
   if (s->who->has(connection::flag_deflate)) t.shared->deflating.fetch_sub(1, std::memory_order_relaxed);
   subscription* last = t.subscribers.back();
   t.subscribers[s->index] = last;
@@ -121,51 +152,84 @@ void local_topics::remove(subscription* s) {
 
 // ---- publishing
 
-std::size_t local_topics::publish(std::string_view name, publication&& p, const connection* except) {
+std::size_t local_topics::publish(publication&& p, const connection* except) {
   counters.published.add(1);
   if (!p) {
     counters.dropped.add(1);
     return 0;
   }
-  const auto here = topics_.find(name);
-  if (here == topics_.end()) {
-    if (const topic_reference elsewhere = registry_.find(name)) tell_others(elsewhere, p);
-    return 0;
-  }
-  tell_others(here->second->shared, p);
-  return fan_out(*here->second, p, except);
+  std::vector<topic_reference> reached;
+  // Mostly there are no wildcards, and the topic has subscribers here: then nothing shared need be locked.
+  const auto here = registry_.has_filters() ? topics_.end() : topics_.find(p.topic());
+  if (here != topics_.end())
+    reached.push_back(here->second->shared.again());
+  else
+    registry_.find(p.topic(), reached);
+  if (reached.empty()) return 0;
+  tell_others(reached, p);
+  return fan_out(reached, p, except);
 }
 
-// One letter to each other core that has subscribers. The letters of this core to another arrive in order.
-void local_topics::tell_others(const topic_reference& t, publication& p) {
-  for (std::size_t i = 0; i != all_.size(); ++i) {
-    if (i == home_.index() || t->at[i].load(std::memory_order_acquire) == nullptr) continue;
-    // Compressed before it is told, so that not every core has to.
-    if (t->deflating.load(std::memory_order_relaxed) != 0 && p.payload_bytes() >= deflate.bytes_min)
-      static_cast<void>(p.deflated(window_bits_max, deflate.level, shelf));
-    std::optional<publication> twin = p.share();
-    if (!twin) {
-      counters.dropped.add(1);
-      continue;
-    }
-    local_topics* there = all_[i].get();
-    home_.owner().at(static_cast<unsigned>(i)).post([there, topic = t.again(), q = std::move(*twin)]() mutable {
-      if (local_topic* local = topic->at[there->home_.index()].load(std::memory_order_relaxed))
-        there->fan_out(*local, q, nullptr);
-    });
-  }
+void local_topics::tell_others(std::span<const topic_reference> topics, publication& p) {
+  for (std::size_t i = 0; i != all_.size(); ++i)
+    if (i != home_.index()) tell(i, topics, p);
 }
 
-// Nothing called here runs a handler, so all that can happen to the list meanwhile is that the subscriber in hand
-// is closed and leaves: going from the back, whoever takes its place was served already.
-std::size_t local_topics::fan_out(local_topic& t, publication& p, const connection* except) {
-  std::size_t took = 0;
+// One letter to another core, if it has subscribers. The letters of this core to another arrive in order.
+void local_topics::tell(std::size_t other, std::span<const topic_reference> topics, publication& p) {
+  std::vector<topic_reference> wanted;
+  bool deflating = false;
+  for (const topic_reference& t : topics) {
+    if (t->at[other].load(std::memory_order_acquire) == nullptr) continue;
+    wanted.push_back(t.again());
+    deflating = deflating || t->deflating.load(std::memory_order_relaxed) != 0;
+  }
+  if (wanted.empty()) return;
+  // Compressed before it is told, so that not every core has to.
+  if (deflating && p.payload_bytes() >= deflate.bytes_min)
+    static_cast<void>(p.deflated(window_bits_max, deflate.level, shelf));
+  std::optional<publication> twin = p.share();
+  if (!twin) {
+    counters.dropped.add(1);
+    return;
+  }
+  local_topics* there = all_[other].get();
+  home_.owner()
+      .at(static_cast<unsigned>(other))
+      .post([there, reached = std::move(wanted), q = std::move(*twin)]() mutable {
+        there->fan_out(reached, q, nullptr);
+      });
+}
+
+// Nothing called here runs a handler, so all that can happen to the list meanwhile is that the subscriber in
+// hand is closed and leaves: going from the back, whoever takes its place was served already.
+template <class Deliver>
+void local_topics::each_subscriber(local_topic& t, const Deliver& deliver) {
   bool more = true;
   for (std::size_t i = t.subscribers.size(); more;) {
     connection& one = *t.subscribers[--i]->who;
     more = i != 0;  // when it was the last subscriber and leaves, the topic is gone
-    if (&one != except && one.owner().deliver(one, p)) ++took;
+    deliver(one);
   }
+}
+
+std::size_t local_topics::fan_out(std::span<const topic_reference> topics, publication& p,
+                                  const connection* except) {
+  std::size_t took = 0;
+  std::vector<connection*> served;  // where several topics may reach one connection
+  for (const topic_reference& topic : topics) {
+    local_topic* const local = topic->at[home_.index()].load(std::memory_order_relaxed);
+    if (local == nullptr) continue;
+    each_subscriber(*local, [&](connection& one) {
+      if (&one == except || one.has(connection::flag_marked)) return;
+      if (topics.size() > 1) {
+        one.set(connection::flag_marked);
+        served.push_back(&one);
+      }
+      if (one.owner().deliver(one, p)) ++took;
+    });
+  }
+  for (connection* one : served) one->clear(connection::flag_marked);
   counters.messages_out.add(took);
   return took;
 }
@@ -183,7 +247,7 @@ local_topics& hub::at(core& c) { return *cores_[c.index()]; }
 bool hub::publish(std::string_view topic, std::string payload, bool is_text) {
   local_topics* first = cores_.front().get();
   return engine_.at(0).post([first, name = std::string(topic), bytes = std::move(payload), is_text] {
-    first->publish(name, publication{is_text ? message::text(bytes) : message::binary(as_bytes(bytes))}, nullptr);
+    first->publish({name, is_text ? message::text(bytes) : message::binary(as_bytes(bytes))}, nullptr);
   });
 }
 
@@ -200,6 +264,7 @@ ws::statistics hub::statistics() const {
     sum.slow_closed += c.slow_closed.get();
     sum.failed += c.failed.get();
     sum.session_bytes += c.session_bytes.get();
+    sum.context_bytes += c.context_bytes.get();
   }
   return sum;
 }

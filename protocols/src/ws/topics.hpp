@@ -1,18 +1,21 @@
 // Topics: who is subscribed to what, on one core and across all.
 //
-//   topic_registry (locked, rare)      name ──▶ shared_topic ──at[0]──▶ local_topic of core 0 ──▶ subscribers
-//   there
-//                                                            ──at[1]──▶ local_topic of core 1 ──▶ subscribers
-//                                                            there
-//   local_topics (a core, no lock)     name ──▶ local_topic ──▶ shared_topic
+//   topic_registry (locked, rare)   name ──▶ shared_topic ──at[0]──▶ local_topic of core 0 ──▶ its
+//   subscribers
+//                                                         ──at[1]──▶ local_topic of core 1 ──▶ its
+//                                                         subscribers
+//   local_topics (a core, no lock)  name ──▶ local_topic ──▶ shared_topic
 //
 // A shared_topic exists while some core has subscribers or a letter about it is under way. at[i] is written
 // by core i only, before its subscriber can have told anybody that it subscribed; others read only whether it
 // is null.
 #pragma once
 
+#include <catenet/engine/timer.hpp>
 #include <catenet/slab/counter.hpp>
 #include <catenet/ws/deflate.hpp>
+
+#include "ws/filters.hpp"
 
 #include <mimalloc.h>
 
@@ -20,7 +23,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
+#include <shared_mutex>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -77,15 +81,18 @@ class topic_registry {
   explicit topic_registry(std::size_t cores) : cores_(cores) {}
   /// The topic, made when there is none.
   topic_reference get(std::string_view name);
-  /// The topic if there is one.
-  topic_reference find(std::string_view name);
+  /// All topics that a name reaches: its own, and those with wildcards that it matches.
+  void find(std::string_view name, std::vector<topic_reference>& into);
+  [[nodiscard]] bool has_filters() const { return filter_count_.load(std::memory_order_relaxed) != 0; }
 
  private:
   friend class topic_reference;
   void release(shared_topic& t);
 
   std::size_t cores_;
-  std::mutex mutex_;
+  std::shared_mutex mutex_;
+  filter_tree filters_;  // guarded by mutex_
+  std::atomic<std::size_t> filter_count_{0};
   std::unordered_map<std::string_view, std::unique_ptr<shared_topic>>
       topics_;  // keys are the topics' own names
 };
@@ -95,11 +102,12 @@ struct subscription {
   connection* who;
   local_topic* to;
   subscription* next;   // of the connection
+  subscription** link;  // what points here in that list
   std::uint32_t index;  // among the topic's subscribers
   static void* operator new(std::size_t bytes) noexcept { return mi_malloc_small(bytes); }
   static void operator delete(void* at) { mi_free(at); }
 };
-static_assert(sizeof(subscription) == 32);
+static_assert(sizeof(subscription) == 40);
 
 struct local_topic {
   explicit local_topic(topic_reference&& s) : shared(std::move(s)) {}
@@ -108,14 +116,14 @@ struct local_topic {
 };
 
 struct core_counters {
-  counter connections, opened, messages_in, messages_out, published, dropped, slow_closed, failed, session_bytes;
+  counter connections, opened, messages_in, messages_out, published, dropped, slow_closed, failed,
+      session_bytes, context_bytes;
 };
 
 /// The topics of one core, used on its thread only.
-class local_topics {
+class local_topics : timer {
  public:
-  local_topics(core& home, topic_registry& registry, const std::vector<std::unique_ptr<local_topics>>& all)
-      : home_(home), registry_(registry), all_(all) {}
+  local_topics(core& home, topic_registry& registry, const std::vector<std::unique_ptr<local_topics>>& all);
 
   bool subscribe(connection& who, std::string_view name);
   bool unsubscribe(connection& who, std::string_view name);
@@ -123,16 +131,21 @@ class local_topics {
   void leave(connection& who);
 
   /// Hands the message to every subscriber of every core but `except`. Returns how many here took it.
-  std::size_t publish(std::string_view name, publication&& p, const connection* except);
+  std::size_t publish(publication&& p, const connection* except);
 
   core_counters counters;
-  deflate_shelf shelf;
+  deflate_shelf shelf;      // looked after by the timer
   deflate_options deflate;  // of the last route that has it enabled
 
  private:
-  std::size_t fan_out(local_topic& t, publication& p, const connection* except);
-  void tell_others(const topic_reference& t, publication& p);
+  void tell_others(std::span<const topic_reference> topics, publication& p);
+  void tell(std::size_t other, std::span<const topic_reference> topics, publication& p);
+  std::size_t fan_out(std::span<const topic_reference> topics, publication& p, const connection* except);
+  template <class Deliver>
+  void each_subscriber(local_topic& t, const Deliver& deliver);
+  [[nodiscard]] static subscription* find(const connection& who, const local_topic& in);
   void remove(subscription* s);
+  void expire() override;
 
   core& home_;
   topic_registry& registry_;

@@ -41,6 +41,9 @@ class stream final : timer {
   /// Queues a chain (memory and file regions); everything queued within one turn of the loop leaves as one
   /// send.
   send_result send(chain&& bytes);
+  /// Asks for protocol::writable() as if send() had said `queued`, where something is unsent: for those who
+  /// hold more back themselves.
+  void want_writable() { flags_ |= flag_above; }
   /// Bytes accepted and not yet taken by the kernel.
   [[nodiscard]] std::uint64_t unsent() const;
 

@@ -54,8 +54,10 @@ class connection {
   /// False once close() was called or the end was told.
   [[nodiscard]] bool is_open() const { return (flags_ & (flag_close_sent | flag_finished)) == 0; }
 
-  /// To receive what is published to a topic, from now on, on whatever core. False when it did before, or
-  /// memory ran out.
+  /// To receive what is published to a topic from now on, on whatever core. Topics have levels, "a/b/c"; a
+  /// level '+' stands for any one, a last level '#' for all that follow. Who subscribed in several ways that
+  /// match gets a message once. False when it had subscribed before, memory ran out, or '#' stands elsewhere
+  /// than at the end; and for a client's connection.
   bool subscribe(std::string_view topic);
   bool unsubscribe(std::string_view topic);
 
@@ -74,7 +76,8 @@ class connection {
   /// A name of this connection that any thread may use, also after its end.
   [[nodiscard]] ws::remote remote() const;
   [[nodiscard]] stream& socket() const { return *stream_; }
-  [[nodiscard]] std::uint64_t unsent() const { return stream_->unsent(); }
+  /// Bytes that the kernel has not taken yet.
+  [[nodiscard]] std::uint64_t unsent() const;
 
  private:
   friend class service;
@@ -86,6 +89,7 @@ class connection {
     flag_held = 1 << 2,      // reading waits until the peer has taken what is unsent
     flag_deflate = 1 << 3,   // permessage-deflate was agreed
     flag_parking = 1 << 4,   // a deadline runs for what deflate holds
+    flag_marked = 1 << 5,    // has the message that is being published
   };
 
   explicit connection(stream& s) : stream_(&s) {}
@@ -98,7 +102,7 @@ class connection {
   void set(unsigned flags) { flags_ = static_cast<std::uint8_t>(flags_ | flags); }
   void clear(unsigned flags) { flags_ = static_cast<std::uint8_t>(flags_ & ~flags); }
   [[nodiscard]] bool would_exceed(std::uint64_t bytes) const;
-  [[nodiscard]] send_result refusal(std::uint64_t bytes) const;
+  [[nodiscard]] send_result refusal(std::uint64_t payload_bytes) const;
 
   stream* stream_;
   activity* activity_ = nullptr;  // while a message is under way, or a context is taken over

@@ -47,6 +47,8 @@ struct event {
   bool text = false;   ///< message, part: text, else binary
   bool first = false;  ///< part: the message begins with it
   bool last = false;   ///< part: the message ends with it
+  /// Message: so many bytes in front of `bytes` in its block held the frame's header and are its alone.
+  std::uint8_t headroom = 0;
   /// close: what the peer said, no_status when it said nothing; failure: what to answer.
   close_code code = close_code::no_status;
   const char* reason = "";  ///< failure: what is wrong, a constant of at most 123 bytes
@@ -82,6 +84,8 @@ class decoder {
   void park() {
     if (inflater_ && between_messages()) inflater_->park();
   }
+  /// Payload bytes of the data frame under way that have not come.
+  [[nodiscard]] std::uint64_t frame_left() const { return frame_left_; }
   /// Bytes held for a message that is not complete.
   [[nodiscard]] std::uint64_t held_bytes() const { return parts_.bytes(); }
 
@@ -106,8 +110,9 @@ class decoder {
   std::unique_ptr<inflater> inflater_;
   std::uint32_t fragments_ = 0;
   std::uint32_t empty_fragments_ = 0;
-  std::uint32_t room_ = 0;  // free bytes in the last block of parts_ that pack may fill
-  mask_key key_{};          // for the next payload byte
+  std::uint32_t room_ = 0;     // free bytes in the last block of parts_ that pack may fill
+  mask_key key_{};             // for the next payload byte
+  std::uint8_t headroom_ = 0;  // see event
   role self_;
   utf8_check utf8_;
   bool in_frame_ = false;    // within a data frame

@@ -1,6 +1,7 @@
 // Compressing and decompressing messages (RFC 7692 §7.2), chain to chain, with zlib. Pure.
 #pragma once
 
+#include <catenet/engine/callback.hpp>
 #include <catenet/slab/chain.hpp>
 #include <catenet/ws/extension.hpp>
 
@@ -18,6 +19,7 @@ class inflater {
  public:
   inflater();
   ~inflater();
+  static constexpr std::uint64_t bytes = 45'000;  ///< about what one takes
   inflater(const inflater&) = delete;
   inflater& operator=(const inflater&) = delete;
 
@@ -52,6 +54,10 @@ class deflater {
   void reset();
   [[nodiscard]] std::uint8_t window_bits() const { return window_bits_; }
   [[nodiscard]] std::uint8_t level() const { return level_; }
+  /// Memory of one (zlib's zconf.h, with its default memory level).
+  [[nodiscard]] static constexpr std::uint64_t bytes_of(std::uint8_t window_bits) {
+    return (std::uint64_t{1} << (window_bits + 2)) + (std::uint64_t{1} << 17) + 6'000;
+  }
 
  private:
   struct stream_state;
@@ -64,15 +70,22 @@ class deflater {
 /// (or, with context take-over, while a connection is busy).
 class deflate_shelf {
  public:
+  /// `filled` is called when something is laid on the empty shelf, to have trim() called later.
+  explicit deflate_shelf(callback<void()> filled = {}) : filled_(std::move(filled)) {}
   [[nodiscard]] std::unique_ptr<inflater> take_inflater();
   [[nodiscard]] std::unique_ptr<deflater> take_deflater(std::uint8_t window_bits, std::uint8_t level);
   void give(std::unique_ptr<inflater> one);
   void give(std::unique_ptr<deflater> one);
+  /// Clears the shelf, unless something came or went since the last call. False while something is on it.
+  bool trim();
+  [[nodiscard]] bool empty() const { return inflaters_.empty() && deflaters_.empty(); }
 
  private:
   static constexpr std::size_t kept_max = 2;
   std::vector<std::unique_ptr<inflater>> inflaters_;
   std::vector<std::unique_ptr<deflater>> deflaters_;
+  callback<void()> filled_;
+  bool used_ = false;  // since the last trim()
 };
 
 }  // namespace catenet::ws

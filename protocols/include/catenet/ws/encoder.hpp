@@ -24,8 +24,9 @@ namespace catenet::ws {
   return encode(op, as_bytes(payload));
 }
 
-/// A Close frame. The reason is cut, between two code points, to the 123 bytes that fit; no_status makes a
-/// frame without a body.
+/// The body of a Close frame. The reason is cut, between two code points, to the 123 bytes that fit;
+/// no_status makes none.
+[[nodiscard]] chain close_payload(close_code code, std::string_view reason = {});
 [[nodiscard]] chain encode_close(close_code code, std::string_view reason = {});
 
 /// A frame as a client sends it, masked with a fresh key: in place where nobody else can see the bytes, else

@@ -22,6 +22,9 @@ struct deflate_options {
   std::uint8_t client_window_bits = window_bits_max;  ///< asked of clients that let themselves be asked
   std::uint8_t level = 6;                             ///< zlib's, 1 fast .. 9 small
   std::uint32_t bytes_min = 256;                      ///< a message below is sent as it is
+  /// For contexts taken over, on each core. Beyond it messages are compressed without one, and new
+  /// connections are agreed without client_context_takeover.
+  std::uint64_t memory_max = std::uint64_t{64} << 20;
 };
 
 /// What both ends do, once agreed.

@@ -28,12 +28,14 @@ struct handshake {
   const char* reason = "";         ///< of a refusal, a constant
   accept_value accept{};           ///< with 101
   std::string_view subprotocol{};  ///< with 101: the one chosen, a view into the policy; may be empty
-  deflate_agreement deflate{};      ///< with 101
+  deflate_agreement deflate{};     ///< with 101
 };
 
-/// Looks at the options' subprotocols, origins and deflate. With 426 the answer names Sec-WebSocket-Version: 13 and
-/// Upgrade: websocket. A request without Origin comes from no browser, and the Origin policy is no matter for it
-/// (RFC 6455 §10.2). Whether the request has a body or is HTTP/1.0 is looked at, too.
-[[nodiscard]] handshake check_handshake(const http::request_head& head, const options& policy);
+/// Looks at the options' subprotocols, origins and deflate. With 426 the answer names Sec-WebSocket-Version:
+/// 13 and Upgrade: websocket. A request without Origin comes from no browser, and the Origin policy is no
+/// matter for it (RFC 6455 §10.2). Whether the request has a body or is HTTP/1.0 is looked at, too.
+/// `deflate` stands in the place of the options' where it is given: when memory is short, say.
+[[nodiscard]] handshake check_handshake(const http::request_head& head, const options& policy,
+                                        const deflate_options* deflate = nullptr);
 
 }  // namespace catenet::ws

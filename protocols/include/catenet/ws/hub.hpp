@@ -29,7 +29,10 @@ struct statistics {
   std::uint64_t dropped = 0;       ///< published messages that a subscriber missed
   std::uint64_t slow_closed = 0;   ///< connections closed for being slow
   std::uint64_t failed = 0;        ///< connections that broke the protocol or a limit
-  std::uint64_t session_bytes = 0; ///< memory of connections, subscriptions and what is under way, blocks apart
+  /// Memory of connections, subscriptions and what is under way, blocks apart.
+  std::uint64_t session_bytes = 0;
+  /// And of compression contexts that connections keep between messages.
+  std::uint64_t context_bytes = 0;
 };
 
 /// Lives as long as the server, beyond the run of the engine. Any thread, where nothing else is said.

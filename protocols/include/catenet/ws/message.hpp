@@ -19,6 +19,9 @@ class message {
  public:
   message() = default;
   message(chain&& payload, bool is_text) : payload_(std::move(payload)), text_(is_text) {}
+  /// `headroom`: see event (decoder.hpp).
+  message(chain&& payload, bool is_text, std::uint8_t headroom)
+      : payload_(std::move(payload)), text_(is_text), headroom_(headroom) {}
 
   /// Copies; empty when the slab has no room. Text must be UTF-8: the peer would end the connection.
   static message text(std::string_view s) { return {chain::copy_of(s), true}; }
@@ -26,7 +29,11 @@ class message {
 
   [[nodiscard]] bool is_text() const { return text_; }
   [[nodiscard]] std::uint64_t size() const { return payload_.bytes(); }
-  [[nodiscard]] chain& payload() { return payload_; }
+  /// What is changed through it may no longer stand behind its headroom, which is given up.
+  [[nodiscard]] chain& payload() {
+    headroom_ = 0;
+    return payload_;
+  }
   [[nodiscard]] const chain& payload() const { return payload_; }
   [[nodiscard]] std::string to_string() const { return payload_.to_string(); }
 
@@ -34,12 +41,25 @@ class message {
   /// copied into one first; std::nullopt when there is none so large (1 MiB by default).
   [[nodiscard]] std::optional<std::string_view> view();
 
-  /// A second message over the same bytes; std::nullopt when segments ran out.
+  /// A second message over the same bytes, which takes over the headroom; std::nullopt when segments ran out.
   [[nodiscard]] std::optional<message> share();
+
+  /// As a frame; the message is empty afterwards. The header is written into the headroom, if there is some
+  /// and `in_place`. Empty when the slab had no room.
+  [[nodiscard]] chain into_frame(bool in_place) &&;
 
  private:
   chain payload_;
   bool text_ = false;
+  std::uint8_t headroom_ = 0;
+};
+
+/// Some bytes of a message, as they came.
+struct message_part {
+  chain bytes;
+  bool is_text = false;
+  bool first = false;  ///< the message begins with it
+  bool last = false;   ///< the message ends with it, which may be empty then
 };
 
 /// A message with its frame header, built once for any number of sends (connection::send).
@@ -50,9 +70,15 @@ class prepared {
   explicit operator bool() const { return !frame_.empty(); }
   [[nodiscard]] const chain& frame() const { return frame_; }
 
+  /// The message again, over the same bytes, without its header. std::nullopt when segments ran out.
+  [[nodiscard]] std::optional<message> unframed();
+
  private:
   friend class connection;
+  std::uint8_t header_bytes_;
+  bool text_;
   chain frame_;
 };
+[[nodiscard]] inline prepared prepare(message&& m) { return prepared{std::move(m)}; }
 
 }  // namespace catenet::ws

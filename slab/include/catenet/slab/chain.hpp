@@ -2,12 +2,13 @@
 //
 //   chain{bytes} ─▶ [head block 240 B] ─▶ [body block 64 KiB] ─▶ [body block 12 KiB]
 //
-// Moving, appending and handing over are O(1) and copy nothing. Sharing counts references at home without atomics.
-// A chain is used by one thread at a time; it may be moved to another thread (through a mailbox, which orders the
-// memory), where it can be read, split, shared and dropped: what belongs to another pool travels home by itself.
+// Moving, appending and handing over are O(1) and copy nothing. Sharing counts references at home without
+// atomics. A chain is used by one thread at a time; it may be moved to another thread (through a mailbox,
+// which orders the memory), where it can be read, split, shared and dropped: what belongs to another pool
+// travels home by itself.
 //
-// Errors: what needs a block or a segment can fail when the slab is at its capacity. Such a call returns false (or
-// an empty result) and leaves the chain as it was.
+// Errors: what needs a block or a segment can fail when the slab is at its capacity. Such a call returns
+// false (or an empty result) and leaves the chain as it was.
 #pragma once
 
 #include <catenet/slab/lease.hpp>
@@ -40,8 +41,8 @@ inline std::string_view as_text(std::span<const std::byte> bytes) {
 
 class chain;
 
-/// Room at the end of a chain, to be written and then committed. What is not committed goes back when this ends.
-/// The chain must not be touched in between.
+/// Room at the end of a chain, to be written and then committed. What is not committed goes back when this
+/// ends. The chain must not be touched in between.
 class reservation {
  public:
   reservation() = default;
@@ -105,21 +106,22 @@ class chain {
   }
   void prepend(chain&& other);
 
-  /// Copies bytes behind the end: into the last block's free room where nobody else refers to that block, then
-  /// into fresh blocks. False, and nothing changed, when the slab has none.
+  /// Copies bytes behind the end: into the last block's free room where nobody else refers to that block,
+  /// then into fresh blocks. False, and nothing changed, when the slab has none.
   [[nodiscard]] bool append_copy(std::span<const std::byte> bytes);
   [[nodiscard]] bool append_copy(std::string_view text) { return append_copy(as_bytes(text)); }
 
-  /// Copies bytes before the beginning: into the first block's headroom where nobody else refers to that block, else
-  /// into fresh blocks, which keep what they do not need as headroom. False, and nothing changed, when the slab has
-  /// none.
+  /// Copies bytes before the beginning: into the first block's headroom where nobody else refers to that
+  /// block, else into fresh blocks, which keep what they do not need as headroom. False, and nothing changed,
+  /// when the slab has none.
   [[nodiscard]] bool prepend_copy(std::span<const std::byte> bytes);
   [[nodiscard]] bool prepend_copy(std::string_view text) { return prepend_copy(as_bytes(text)); }
   /// Bytes that prepend_copy can put before the beginning without a block.
   [[nodiscard]] std::size_t headroom() const;
 
-  /// Makes the first n bytes (at most the largest class) one piece, copying what is not yet; front() has them then.
-  /// False, and nothing changed, when there are fewer, a file region is among them, or the slab has no block.
+  /// Makes the first n bytes (at most the largest class) one piece, copying what is not yet; front() has them
+  /// then. False, and nothing changed, when there are fewer, a file region is among them, or the slab has no
+  /// block.
   [[nodiscard]] bool gather(std::size_t n);
 
   /// Refers to the text of a string, which it takes over. False, and `text` as it was, when memory ran out.
@@ -128,28 +130,38 @@ class chain {
   /// Refers to memory that lives as long as the process.
   [[nodiscard]] bool append_constant(std::string_view text);
 
-  /// Refers to foreign memory; `release` is called once, on this thread's pool, when the last view of it ends. On
-  /// failure (false) it is not called.
+  /// Refers to foreign memory; `release` is called once, on this thread's pool, when the last view of it
+  /// ends. On failure (false) it is not called.
   [[nodiscard]] bool append_foreign(void* data, std::size_t size,
-                                    void (*release)(void* context, void* data, std::size_t size), void* context);
+                                    void (*release)(void* context, void* data, std::size_t size),
+                                    void* context);
 
-  /// Refers to `length` bytes of an open file from `offset` on. With `owned` the descriptor is closed when the last
-  /// region that shares it ends (and at once when this fails).
+  /// Refers to `length` bytes of an open file from `offset` on. With `owned` the descriptor is closed when
+  /// the last region that shares it ends (and at once when this fails).
   [[nodiscard]] bool append_file(int fd, std::uint64_t offset, std::uint64_t length, bool owned);
 
-  /// Room for writing behind the end: at least `least` contiguous bytes (at most the largest class), more when the
-  /// tail has more. Empty when the slab has no block.
+  /// Room for writing behind the end: at least `least` contiguous bytes (at most the largest class), more
+  /// when the tail has more. Empty when the slab has no block.
   [[nodiscard]] reservation reserve(std::size_t least);
+
+  /// Lengthens the first segment by the n bytes in front of it in its block. The caller answers for it that
+  /// they are in that block and nobody else's: a header that it consumed there, say, where its own is to
+  /// stand.
+  void grow_front(std::size_t n) {
+    head_->data -= n;
+    head_->length += static_cast<std::uint32_t>(n);
+    bytes_ += n;
+  }
 
   /// Drops the first n bytes (all, when there are fewer).
   void consume(std::uint64_t n);
 
-  /// Cuts off and returns the first n bytes (all, when there are fewer). Shares at most one block. std::nullopt,
-  /// and nothing changed, when no segment for that block was to be had.
+  /// Cuts off and returns the first n bytes (all, when there are fewer). Shares at most one block.
+  /// std::nullopt, and nothing changed, when no segment for that block was to be had.
   [[nodiscard]] std::optional<chain> split(std::uint64_t n);
 
-  /// A second chain that refers to the same bytes; the range is cut to what there is. Not const: bytes of another
-  /// pool are put behind a count of this one first. std::nullopt when segments ran out.
+  /// A second chain that refers to the same bytes; the range is cut to what there is. Not const: bytes of
+  /// another pool are put behind a count of this one first. std::nullopt when segments ran out.
   [[nodiscard]] std::optional<chain> share() {
     std::optional<chain> twin{std::in_place};
     // One block whose home is here is by far the most common; the rest is out of line.
@@ -164,8 +176,8 @@ class chain {
     return twin;
   }
 
-  /// Copies views that pin much more than they use (less than a quarter of a block) into smaller blocks, for what
-  /// outlives the turn. What cannot be copied stays as it is.
+  /// Copies views that pin much more than they use (less than a quarter of a block) into smaller blocks, for
+  /// what outlives the turn. What cannot be copied stays as it is.
   void compact();
 
   /// The first segment's bytes; empty when the chain is, or begins with a file region.
@@ -179,7 +191,8 @@ class chain {
   std::size_t copy_to(std::span<std::byte> out, std::uint64_t offset = 0) const;
   [[nodiscard]] std::string to_string() const;
 
-  /// Fills iovecs with the memory from the front on, at most `bytes_max` bytes and up to the first file region.
+  /// Fills iovecs with the memory from the front on, at most `bytes_max` bytes and up to the first file
+  /// region.
   struct exported {
     std::size_t count = 0;
     std::uint64_t bytes = 0;

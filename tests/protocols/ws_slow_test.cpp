@@ -1,0 +1,240 @@
+// Slow subscribers: what each policy keeps, byte-exact budgets, and what is told about it.
+#include <catenet/engine/core.hpp>
+#include <catenet/ws/connection.hpp>
+
+#include "ws/outbox.hpp"
+#include "ws_peer.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace catenet::ws::testing {
+namespace {
+
+using namespace std::string_literals;
+
+constexpr unsigned text = 0x81;
+
+class ws_outbox : public slab_test {};
+
+std::string contents(outbox& o) {
+  std::string all;
+  while (!o.empty()) all += o.take_next().to_string() + " ";
+  EXPECT_EQ(o.bytes(), 0u);
+  return all;
+}
+
+TEST_F(ws_outbox, drops_the_oldest_published_frame_and_no_other) {
+  outbox o;
+  o.add(chain::copy_of("direct"));
+  o.add_published(chain::copy_of("p1"), "t", false);
+  o.add(chain::copy_of("direct2"));
+  o.add_published(chain::copy_of("p2"), "t", false);
+  EXPECT_EQ(o.bytes(), 17u);
+  EXPECT_TRUE(o.drop_oldest());
+  EXPECT_EQ(o.bytes(), 15u);
+  EXPECT_TRUE(o.drop_oldest());
+  EXPECT_FALSE(o.drop_oldest());
+  EXPECT_EQ(contents(o), "direct direct2 ");
+}
+
+TEST_F(ws_outbox, keeps_the_latest_of_each_topic) {
+  outbox o;
+  const auto publish = [&](std::string_view what, std::string_view topic) {
+    chain frame = chain::copy_of(what);
+    if (!o.replace(frame, topic)) o.add_published(std::move(frame), topic, true);
+  };
+  publish("a1", "a");
+  publish("b1", "b");
+  o.add(chain::copy_of("direct"));
+  publish("a22", "a");
+  publish("c1", "c");
+  publish("b333", "b");
+  EXPECT_EQ(o.bytes(), 3u + 4 + 6 + 2);
+  EXPECT_TRUE(o.drop_oldest());
+  publish("a4", "a");
+  EXPECT_EQ(contents(o), "b333 direct c1 a4 ");
+}
+
+// A room whose first member reads nothing until the end; the others must not be slowed.
+class slow {
+ public:
+  slow(slow_policy policy, std::uint64_t budget)
+      : server_(make_options(policy, budget, &missed_)),
+        deaf_(server_, 4096),
+        speaker_(server_),
+        reader_(server_) {
+    EXPECT_TRUE(server::eventually([&] { return server_.hub().statistics().opened == 3; }));
+  }
+
+  void say(const std::string& topic, const std::string& what) {
+    speaker_.send(frame(text, topic + " " + what));
+    ASSERT_EQ(reader_.next(), "81 " + what);
+  }
+  peer& deaf() { return deaf_; }
+  ws::statistics statistics() { return server_.hub().statistics(); }
+  std::uint64_t missed() { return missed_; }
+
+  // What the deaf one gets when it reads at last, up to the answer to a question of its own.
+  std::vector<std::string> all_it_gets() {
+    deaf_.send(frame(text, "? question"));
+    std::vector<std::string> all;
+    for (std::string got = deaf_.next(); got != "81 answer"; got = deaf_.next()) {
+      if (got == "silence" || got == "end") break;
+      all.push_back(got.substr(3));
+    }
+    return all;
+  }
+
+ private:
+  static options make_options(slow_policy policy, std::uint64_t budget, std::atomic<std::uint64_t>* missed) {
+    options o;
+    o.max_queued = budget;
+    o.when_slow = policy;
+    o.open = [](connection& c) { c.subscribe("#"); };
+    o.message = [](connection& c, message m) {
+      const std::string what = m.to_string();
+      if (what == "? question") {
+        c.send("answer");
+      } else {
+        const std::size_t space = what.find(' ');
+        c.publish(what.substr(0, space), message::text(what.substr(space + 1)));
+      }
+    };
+    o.missed = [missed](connection&, std::uint64_t dropped) { *missed += dropped; };
+    return o;
+  }
+
+  std::atomic<std::uint64_t> missed_{0};
+  server server_;
+  peer deaf_, speaker_, reader_;
+};
+
+std::string body(int i) { return std::to_string(i) + ":" + std::string(20'000, 'b'); }
+int number_of(const std::string& what) { return std::stoi(what.substr(0, what.find(':'))); }
+
+constexpr int messages = 200;
+
+TEST(ws_slow_session, drop_newest_keeps_the_beginning) {
+  slow s(slow_policy::drop_newest, 400'000);
+  for (int i = 0; i != messages; ++i) s.say("t", body(i));
+  const std::vector<std::string> got = s.all_it_gets();
+  ASSERT_GT(got.size(), 10u);
+  for (std::size_t i = 0; i != got.size(); ++i) EXPECT_EQ(number_of(got[i]), static_cast<int>(i));
+  EXPECT_EQ(got.size() + s.statistics().dropped, static_cast<unsigned>(messages));
+  EXPECT_TRUE(server::eventually([&] { return s.missed() == s.statistics().dropped; }));
+}
+
+TEST(ws_slow_session, drop_oldest_keeps_what_began_to_leave_and_the_end) {
+  slow s(slow_policy::drop_oldest, 400'000);
+  for (int i = 0; i != messages; ++i) s.say("t", body(i));
+  const std::vector<std::string> got = s.all_it_gets();
+  ASSERT_GT(got.size(), 10u);
+  int before = -1, gaps = 0;
+  for (const std::string& one : got) {
+    EXPECT_GT(number_of(one), before);
+    gaps += number_of(one) != before + 1 ? 1 : 0;
+    before = number_of(one);
+  }
+  EXPECT_EQ(before, messages - 1);
+  EXPECT_EQ(gaps, 1);
+  EXPECT_EQ(got.size() + s.statistics().dropped, static_cast<unsigned>(messages));
+}
+
+TEST(ws_slow_session, conflate_keeps_the_latest_of_each_topic) {
+  slow s(slow_policy::conflate, 400'000);
+  for (int i = 0; i != messages; ++i) s.say("t" + std::to_string(i % 3), body(i));
+  const std::vector<std::string> got = s.all_it_gets();
+  ASSERT_GT(got.size(), 3u);
+  std::vector<int> last;
+  for (std::size_t i = got.size() - 3; i != got.size(); ++i) last.push_back(number_of(got[i]));
+  std::sort(last.begin(), last.end());
+  EXPECT_EQ(last, (std::vector<int>{messages - 3, messages - 2, messages - 1}));
+  EXPECT_EQ(got.size() + s.statistics().dropped, static_cast<unsigned>(messages));
+}
+
+TEST(ws_slow_session, close_says_1008_behind_what_began_to_leave) {
+  slow s(slow_policy::close, 400'000);
+  for (int i = 0; i != messages; ++i) s.say("t", body(i));
+  EXPECT_EQ(s.statistics().slow_closed, 1u);
+  std::string got;
+  int i = 0;
+  for (got = s.deaf().next(); got.starts_with("81"); got = s.deaf().next())
+    EXPECT_EQ(number_of(got.substr(3)), i++);
+  EXPECT_EQ(got.substr(0, 5), "88 " + close_body(1008)) << ::testing::PrintToString(got);
+}
+
+// What is queued for one peer never exceeds its budget, directly sent messages included.
+TEST(ws_slow_session, budgets_are_exact_and_direct_sends_are_refused_beyond) {
+  constexpr std::uint64_t budget = 100'000;
+  std::atomic<std::uint64_t> most{0};
+  std::atomic<int> sent{0}, over{0};
+  options o;
+  o.max_queued = budget;
+  o.message = [&](connection& c, message) {
+    for (int i = 0; i != 2000; ++i) {
+      const send_result r = c.send(std::string(5000, 's'));
+      (r == send_result::over_limit ? over : sent) += 1;
+      most = std::max<std::uint64_t>(most, c.unsent());
+    }
+  };
+  server s(std::move(o));
+  peer p(s, 4096);
+  p.send(frame(text, "go"));
+  for (int i = 0; i < sent || i == 0; ++i)
+    ASSERT_EQ(p.next(), "81 " + std::string(5000, 's')) << i << " of " << sent;
+  EXPECT_EQ(sent + over, 2000);
+  EXPECT_GT(over, 1000);
+  EXPECT_LE(most, budget);
+  EXPECT_GT(most, budget - 5004);
+  EXPECT_EQ(p.next(100), "silence");
+}
+
+TEST(ws_slow_session, a_close_comes_behind_what_was_sent_before) {
+  options o;
+  o.max_queued = 4_MiB;
+  o.message = [](connection& c, message) {
+    for (int i = 0; i != 30; ++i) EXPECT_LE(c.send(std::string(100'000, 's')), send_result::queued);
+    c.close(close_code{4000}, "that was all");
+  };
+  server s(std::move(o));
+  peer p(s, 4096);
+  p.send(frame(text, "go"));
+  for (int i = 0; i != 30; ++i) ASSERT_EQ(p.next(), "81 " + std::string(100'000, 's'));
+  EXPECT_EQ(p.next(), "88 " + close_body(4000, "that was all"));
+  p.send(frame(0x88, close_body(4000)));
+  EXPECT_EQ(p.next(), "end");
+}
+
+TEST(ws_slow_session, writable_is_told_when_the_queue_is_all_but_gone) {
+  std::atomic<int> told{0};
+  options o;
+  o.max_queued = 8_MiB;
+  o.message = [](connection& c, message) {
+    while (c.send(std::string(50'000, 's')) == send_result::sent) {
+    }
+  };
+  o.writable = [&](connection& c) {
+    EXPECT_LT(c.unsent(), 300'000u);
+    if (++told < 5) {
+      while (c.send(std::string(50'000, 's')) == send_result::sent) {
+      }
+    } else {
+      c.send("done");
+    }
+  };
+  server s(std::move(o));
+  peer p(s, 4096);
+  p.send(frame(text, "go"));
+  std::string got = p.next();
+  while (got == "81 " + std::string(50'000, 's')) got = p.next();
+  EXPECT_EQ(got, "81 done");
+  EXPECT_EQ(told, 5);
+}
+
+}  // namespace
+}  // namespace catenet::ws::testing
