@@ -31,6 +31,7 @@ class uring final : public backend {
   void poll_readable(int fd, token t) override;
   void poll_writable(int fd, token t) override;
   void send(int fd, token t, const chain& bytes, bool more_follows) override;
+  bool send_zero_copy(int fd, token t, std::uint32_t id, const chain& bytes, bool more_follows) override;
   void cancel(token t) override;
   void close(int fd, token t) override;
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
@@ -61,6 +62,7 @@ class uring final : public backend {
   void enter(std::int64_t timeout_ms);
   void collect(std::vector<completion>& into);
   completion translate(const io_uring_cqe& c);
+  void collect_zero_copy(const io_uring_cqe& c, std::vector<completion>& into);
 
   uring_options options_;
   io_uring ring_{};
@@ -79,6 +81,10 @@ class uring final : public backend {
   };
   std::vector<std::unique_ptr<message>> messages_;
   std::size_t messages_used_ = 0;
+  msghdr* message_of(const chain& bytes);
+
+  bool zero_copy_ = false;              // the kernel has SENDMSG_ZC
+  std::vector<token> zero_copy_sends_;  // by id
 
   std::vector<std::byte> scratch_;  // where reading ahead puts what nobody looks at
   backend_counters& counters_;
