@@ -325,9 +325,7 @@ TEST_F(cold_file, is_read_ahead_and_the_loop_does_not_stall) {
     ASSERT_EQ(off_pattern(at - 1_MiB, std::string_view(got).substr(from, 1_MiB)), std::string::npos) << at;
   host.stop();
   EXPECT_GE(host.statistics().cold_reads, bytes / 1_MiB);
-  if (host.net().io_name() == "io_uring") {
-    EXPECT_LE(after.slept - before.slept, static_cast<long>(after.enters - before.enters) + 2);
-  }
+  EXPECT_LE(after.slept - before.slept, static_cast<long>(after.enters - before.enters) + 2);
 }
 
 TEST_F(file_region, a_file_that_shrinks_ends_the_connection) {
