@@ -7,6 +7,7 @@
 // back, a broadcast when the one before reached everybody. CPU is that of all threads of the server
 // (schedstat), divided by the messages that were told.
 #include "support/child.hpp"
+#include "support/cpu_time.hpp"
 #include "support/loopback.hpp"
 
 #include <CLI/CLI.hpp>
@@ -36,17 +37,6 @@ struct target {
   int port = 0;
   pid_t pid = 0;
 };
-
-/// Nanoseconds that all threads of a process were on a processor.
-std::uint64_t cpu_ns(pid_t pid) {
-  std::uint64_t sum = 0;
-  for (const auto& thread : std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/task")) {
-    std::ifstream file(thread.path() / "schedstat");
-    std::uint64_t on_cpu = 0;
-    if (file >> on_cpu) sum += on_cpu;
-  }
-  return sum;
-}
 
 /// A value in KiB of /proc/PID/status.
 std::uint64_t status_kib(pid_t pid, const std::string& name) {

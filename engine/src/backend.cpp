@@ -26,6 +26,12 @@ int backend::open_socket(const endpoint& to) {
   return fd;
 }
 
+bool backend::send_zero_copy(int, token, std::uint32_t, const chain&, bool) { return false; }
+
+void backend::limit_unacknowledged(int fd, std::uint32_t time_ms) {
+  setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &time_ms, sizeof time_ms);
+}
+
 void backend::shut_down(int fd, bool both) { ::shutdown(fd, both ? SHUT_RDWR : SHUT_WR); }
 
 // The close has to wait for what is under way, and a shutdown, which would end that, says FIN: to the peer a

@@ -120,6 +120,7 @@ void core::dispatch(const completion& c) {
     return;
   }
   if (what == operation::watch) return state_->watches.serve();
+  if (what == operation::released) return state_->zero_copy.released(c.about.slot(), c.result, now_ms());
   stream* s = state_->streams.at(c.about.slot(), c.about.generation());
   if (what == operation::cancel) {
     if (s != nullptr) s->on_cancel_missed();
@@ -290,6 +291,7 @@ void core::release() {
     if (l.fd >= 0) s.io->close_now(l.fd);
   s.listeners.clear();
   s.io.reset();
+  s.zero_copy.abandon();
   while (s.free_traffic != nullptr) delete std::exchange(s.free_traffic, s.free_traffic->next);
   s.blocks.reset();
   current_core = nullptr;
@@ -349,6 +351,7 @@ core_statistics core::statistics() const {
   all.out_of_blocks = s.io_counters.out_of_blocks.get();
   all.tiers = s.tiers.totals();
   all.cold_reads = s.cold_reads.get();
+  all.zero_copy = s.zero_copy.statistics();
   return all;
 }
 

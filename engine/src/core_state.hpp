@@ -9,6 +9,7 @@
 
 #include "mailbox.hpp"
 #include "stream_table.hpp"
+#include "zero_copy.hpp"
 
 #include <atomic>
 #include <memory>
@@ -28,6 +29,8 @@ struct stream_traffic {
   int warm_file = -1;                // this part of a file was read ahead: it is sent without asking again
   std::uint64_t warm_from = 0;
   std::uint64_t warm_to = 0;
+  route* way = nullptr;      // where it leads, once a zero-copy send was thought of
+  std::int64_t pinned = -1;  // the flight is the zero-copy send of that id
   stream_traffic* next = nullptr;
 };
 
@@ -80,6 +83,7 @@ struct core_state {
   } drain_wake;
 
   tier_counters tiers;
+  zero_copy_sends zero_copy{tiers};
   counter cold_reads;
   counter connections, accepted, bytes_in, bytes_out, turns, sends, parked;
 };

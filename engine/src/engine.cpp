@@ -239,6 +239,11 @@ core_statistics engine::statistics() const {
       sum.tiers[t].calls += one.tiers[t].calls;
     }
     sum.cold_reads += one.cold_reads;
+    sum.zero_copy.pinned_bytes += one.zero_copy.pinned_bytes;
+    sum.zero_copy.routes_resting += one.zero_copy.routes_resting;
+    sum.zero_copy.stepped_down += one.zero_copy.stepped_down;
+    sum.zero_copy.over_cap += one.zero_copy.over_cap;
+    if (one.zero_copy.last != downgrade::none) sum.zero_copy.last = one.zero_copy.last;
   }
   return sum;
 }

@@ -33,7 +33,8 @@ bool none(token t) { return t.value == 0; }
 
 }  // namespace
 
-epoll::epoll(backend_context context) : counters_(context.counters), wake_fd_(context.wake_fd) {}
+epoll::epoll(backend_context context)
+    : counters_(context.counters), wake_fd_(context.wake_fd), files_(context.wake_fd) {}
 
 epoll::~epoll() {
   for (const completion& c : done_)
@@ -242,9 +243,14 @@ void epoll::wait(std::vector<completion>& into, std::int64_t timeout_ms) {
   skipped_ = !done_.empty() && !skipped_ && ready_.empty();
   if (!skipped_) wait_for_events(done_.empty() && ready_.empty() ? timeout_ms : 0);
   serve_ready();
+  files_.collect(done_);
   counters_.completions.add(done_.size());
   into.insert(into.end(), done_.begin(), done_.end());
   done_.clear();
+}
+
+bool epoll::read_ahead(token t, int file, std::uint64_t offset, std::size_t length) {
+  return files_.ask(t, file, offset, length) || backend::read_ahead(t, file, offset, length);
 }
 
 void epoll::wait_for_events(std::int64_t timeout_ms) {
@@ -284,9 +290,8 @@ void epoll::serve_ready() {
   for (const std::uint32_t slot : serving_) {
     entry& e = entries_[slot];
     e.listed = 0;
-    if (e.readable == 0 || none(e.reader)) continue;  // asked for no longer
-    if (e.reader.what() == operation::watch)
-      e.readable = 0;  // nobody reads it: the next event is a new edge
+    if (e.readable == 0 || none(e.reader)) continue;          // asked for no longer
+    if (e.reader.what() == operation::watch) e.readable = 0;  // nobody reads it: the next event is a new edge
     if (e.reader.what() == operation::poll || e.reader.what() == operation::watch)
       finish_reader(e, 1);
     else if (e.reader.what() == operation::receive_large)

@@ -9,6 +9,8 @@
 
 #include <catenet/engine/backend.hpp>
 
+#include "file_reader.hpp"
+
 #include <sys/epoll.h>
 
 #include <array>
@@ -34,6 +36,7 @@ class epoll final : public backend {
   void close(int fd, token t) override;
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
   void wake_peer(backend& other, int wake_fd) override;
+  bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length) override;
 
  private:
   // What only a descriptor at work needs; from a free list, so the entry of a quiet one stays small.
@@ -102,6 +105,7 @@ class epoll final : public backend {
   busy* free_work_ = nullptr;
   size_class small_ = 0;
   size_class large_ = 0;
+  file_reader files_;
 };
 
 }  // namespace catenet

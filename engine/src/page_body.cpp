@@ -246,8 +246,8 @@ chain page_body::view(std::uint64_t offset, std::uint64_t length) const {
   return seen;
 }
 
-// "advise" gives large folios to mappings that ask, and ours do not; "inherit" is the general setting, which is looked
-// at as well.
+// "advise" gives large folios to mappings that ask, and ours do not; "inherit" is the general setting, which
+// is looked at as well.
 std::uint64_t page_body_grain(const std::string& settings) {
   std::vector<std::string> chosen{chosen_in(settings + "/shmem_enabled")};
   std::error_code none;

@@ -79,6 +79,8 @@ void stream::release_traffic() {
   traffic_->expecting = 0;
   traffic_->target.reset();
   traffic_->warm_file = -1;
+  traffic_->way = nullptr;
+  traffic_->pinned = -1;
   traffic_->next = c.free_traffic;
   c.free_traffic = std::exchange(traffic_, nullptr);
 }
@@ -151,12 +153,14 @@ void stream::start_send() {
     t.flight = std::move(
         *t.queue.split(front.bytes));  // at a segment's border: nothing is shared, so it cannot fail
   }
-  t.flight.mark_in_flight(true);
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
   look_within(stall_ms());
   c.sends.add(1);
-  c.io->send(fd_, token{operation::send, stream_table::slot_of(this), generation_}, t.flight, !all);
+  const token about{operation::send, stream_table::slot_of(this), generation_};
+  t.pinned = c.zero_copy.begin(*c.io, home().owner().options(), home().now_ms(), fd_, about, t.flight, t.way, !all);
+  t.flight.mark_in_flight(true);
+  if (t.pinned < 0) c.io->send(fd_, about, t.flight, !all);
   if (faulty(fault::early_return)) {
     t.flight.mark_in_flight(false);
     t.flight.clear();
@@ -171,13 +175,16 @@ void stream::on_send(std::int32_t result) {
     t.flight.clear();
     return try_finish();
   }
+  core_state& c = *home().state_;
+  const std::int64_t pinned = std::exchange(t.pinned, -1);
+  if (pinned >= 0 && !c.zero_copy.sent(pinned, result)) result = -EAGAIN;  // a plain one may do
   if (result < 0 && result != -EINTR && result != -EAGAIN) {
     t.flight.clear();
     return wind_down();
   }
   const auto count = static_cast<std::uint64_t>(std::max(result, 0));
-  home().state_->bytes_out.add(count);
-  home().state_->tiers.add(tier::copied, count);
+  c.bytes_out.add(count);
+  if (pinned < 0) c.tiers.add(tier::copied, count);
   t.flight.consume(count);
   if (faulty(fault::lost_tail)) t.flight.clear();
   if (!t.flight.empty()) t.queue.prepend(std::move(t.flight));

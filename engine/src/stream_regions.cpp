@@ -21,9 +21,10 @@ namespace {
 constexpr std::size_t region_bytes_per_turn = 1_MiB;
 // A cold file is read so far ahead at a time.
 constexpr std::size_t warm_bytes = 512_KiB;
-// A head before less than this shares a packet with it. Before more it goes ahead alone: the peer sets its window by the
-// first packet's size, and with a window wide enough for all of the body every packet of it is sent, and taken in, by the
-// sender's processor. Seen on loopback, 1 MiB answers: 110 µs instead of 400 on a busy machine, 64 KiB: 15 instead of 13.
+// A head before less than this shares a packet with it. Before more it goes ahead alone: the peer sets its
+// window by the first packet's size, and with a window wide enough for all of the body every packet of it is
+// sent, and taken in, by the sender's processor. Seen on loopback, 1 MiB answers: 110 µs instead of 400 on a
+// busy machine, 64 KiB: 15 instead of 13.
 constexpr std::uint64_t head_alone_bytes_min = 256_KiB;
 
 page_region region_of(const segment& s) {
@@ -92,8 +93,8 @@ void stream::truncated() {
   abort();
 }
 
-// How much of a part of a file can be sent without waiting for a disk. 0: it is being read, and the end of that comes to
-// on_warm().
+// How much of a part of a file can be sent without waiting for a disk. 0: it is being read, and the end of
+// that comes to on_warm().
 std::uint64_t stream::warm_part(int file, std::uint64_t offset, std::uint64_t length) {
   stream_traffic& t = *traffic_;
   if (t.warm_file == file && t.warm_from <= offset && offset < t.warm_to)
@@ -134,6 +135,10 @@ std::string_view text(tier t) {
       return "page reference";
     case tier::spliced:
       return "spliced";
+    case tier::zero_copy:
+      return "zero-copy";
+    case tier::zero_copy_copied:
+      return "zero-copy, but copied";
   }
   return "unknown";
 }

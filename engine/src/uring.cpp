@@ -28,6 +28,10 @@ constexpr unsigned batch_load_min = 8;    // completions a turn from which on it
 constexpr unsigned batch_wait_us = 20;
 constexpr std::size_t read_ahead_bytes_max = 512_KiB;
 constexpr std::size_t iovecs_max = 1024;  // UIO_MAXIOV
+// Kernel 6.2, and not in the headers of liburing 2.3: asks for, and in a notification says, whether it was
+// copied.
+constexpr std::uint16_t report_zero_copy_usage = 1 << 3;
+constexpr std::uint32_t zero_copy_was_copied = 1U << 31;
 
 // Newer than liburing 2.3's header: include/uapi/linux/io_uring.h.
 constexpr std::uint16_t receive_bundle = 1u << 4;  // IORING_RECVSEND_BUNDLE, 6.10
@@ -154,16 +158,33 @@ void uring::send(int fd, token t, const chain& bytes, bool more_follows) {
   if (first->next == nullptr || first->next->kind == segment_kind::file) {
     io_uring_prep_send(s, fd, first->data, first->length, flags);
   } else {
-    if (messages_used_ == messages_.size()) messages_.push_back(std::make_unique<message>());
-    message& m = *messages_[messages_used_++];
-    m.parts.resize(std::min(bytes.segment_count(), iovecs_max));
-    const chain::exported sum = bytes.to_iovecs(m.parts);
-    m.header = {};
-    m.header.msg_iov = m.parts.data();
-    m.header.msg_iovlen = sum.count;
-    io_uring_prep_sendmsg(s, fd, &m.header, static_cast<unsigned>(flags));
+    io_uring_prep_sendmsg(s, fd, message_of(bytes), static_cast<unsigned>(flags));
   }
   io_uring_sqe_set_data64(s, t.value);
+}
+
+msghdr* uring::message_of(const chain& bytes) {
+  if (messages_used_ == messages_.size()) messages_.push_back(std::make_unique<message>());
+  message& m = *messages_[messages_used_++];
+  m.parts.resize(std::min(bytes.segment_count(), iovecs_max));
+  const chain::exported sum = bytes.to_iovecs(m.parts);
+  m.header = {};
+  m.header.msg_iov = m.parts.data();
+  m.header.msg_iovlen = sum.count;
+  return &m.header;
+}
+
+bool uring::send_zero_copy(int fd, token t, std::uint32_t id, const chain& bytes, bool more_follows) {
+  if (!has(io_feature::zc)) return false;
+  if (id >= zero_copy_sends_.size()) zero_copy_sends_.resize(id + 1);
+  zero_copy_sends_[id] = t;
+  const token mine{operation::released, id, 0};
+  io_uring_sqe* s = sqe(mine);
+  const int flags = MSG_NOSIGNAL | MSG_WAITALL | (more_follows ? MSG_MORE : 0);
+  io_uring_prep_sendmsg_zc(s, fd, message_of(bytes), static_cast<unsigned>(flags));
+  s->ioprio |= report_zero_copy_usage;
+  io_uring_sqe_set_data64(s, mine.value);
+  return true;
 }
 
 void uring::cancel(token t) {
@@ -279,10 +300,26 @@ void uring::collect(std::vector<completion>& into) {
         write_wake(static_cast<int>(about.slot()));
       continue;
     }
-    translate(*c, into);
+    if (about.what() == operation::released)
+      collect_zero_copy(*c, into);
+    else
+      translate(*c, into);
   }
   io_uring_cq_advance(&ring_, seen);
   counters_.completions.add(seen);
+}
+
+// A zero-copy send completes, and if that said that more comes, a notification follows once the memory is
+// free. Only the flags tell which is which (io_uring_enter(2), IORING_CQE_F_NOTIF).
+void uring::collect_zero_copy(const io_uring_cqe& c, std::vector<completion>& into) {
+  const token about{c.user_data};
+  if ((c.flags & IORING_CQE_F_NOTIF) != 0) {
+    const bool copied = (static_cast<std::uint32_t>(c.res) & zero_copy_was_copied) != 0;
+    into.push_back({about, copied ? 1 : 0, false, nullptr});
+    return;
+  }
+  into.push_back({zero_copy_sends_[about.slot()], c.res, false, nullptr});
+  if ((c.flags & IORING_CQE_F_MORE) == 0) into.push_back({about, std::min(c.res, -1), false, nullptr});
 }
 
 void uring::translate(const io_uring_cqe& c, std::vector<completion>& into) {

@@ -32,6 +32,7 @@ class uring final : public backend {
   void poll_readable(int fd, token t) override;
   void poll_writable(int fd, token t) override;
   void send(int fd, token t, const chain& bytes, bool more_follows) override;
+  bool send_zero_copy(int fd, token t, std::uint32_t id, const chain& bytes, bool more_follows) override;
   void cancel(token t) override;
   void close(int fd, token t) override;
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
@@ -52,6 +53,7 @@ class uring final : public backend {
   void translate(const io_uring_cqe& c, std::vector<completion>& into);
   [[nodiscard]] block_ring& ring_for_large() { return has(io_feature::large) ? large_ : small_; }
   void renew(block_ring& r, std::uint32_t target);
+  void collect_zero_copy(const io_uring_cqe& c, std::vector<completion>& into);
 
   uring_options options_;
   io_uring ring_{};
@@ -73,6 +75,9 @@ class uring final : public backend {
   };
   std::vector<std::unique_ptr<message>> messages_;
   std::size_t messages_used_ = 0;
+  msghdr* message_of(const chain& bytes);
+
+  std::vector<token> zero_copy_sends_;  // by id
 
   std::vector<std::byte> scratch_;  // where reading ahead puts what nobody looks at
   backend_counters& counters_;

@@ -122,6 +122,7 @@ error probe_uring(io_features without, uring_tier& tier) {
   found.look(io_feature::defer, (tier.setup_flags & IORING_SETUP_DEFER_TASKRUN) != 0);
   found.look(io_feature::large, true);
   found.look(io_feature::bundle, (ring.features & feature_bundle) != 0);
+  found.look(io_feature::zc, has_opcode(ring, IORING_OP_SENDMSG_ZC));
   found.look(io_feature::min_wait, (ring.features & feature_min_wait) != 0 && slots_name_themselves(ring));
   io_uring_queue_exit(&ring);
   log(log_level::info, "io_uring: in use are " + tier.features.text());

@@ -87,6 +87,23 @@ inline std::string json_numbers(std::initializer_list<std::pair<std::string_view
 }
 }  // namespace detail
 
+namespace detail {
+/// Which way the bytes went out, and what became of zero-copy sends.
+inline std::string tiers_json(const core_statistics& all) {
+  std::string tiers;
+  for (std::size_t i = 0; i != tier_count; ++i)
+    tiers += (i == 0 ? "{\"" : ",\"") + std::string{text(static_cast<tier>(i))} + "\":" +
+             json_numbers({{"bytes", all.tiers[i].bytes}, {"calls", all.tiers[i].calls}}) + "}";
+  const zero_copy_statistics& z = all.zero_copy;
+  return "\"tiers\":" + tiers + "},\"zero_copy\":" +
+         json_numbers({{"pinned_bytes", z.pinned_bytes},
+                       {"routes_resting", z.routes_resting},
+                       {"stepped_down", z.stepped_down},
+                       {"over_cap", z.over_cap}}) +
+         ",\"last_downgrade\":\"" + std::string{text(z.last)} + "\"}";
+}
+}  // namespace detail
+
 /// What the program holds and has done, as JSON. User bytes are those of streams, sessions and rented blocks;
 /// blocks that the kernel has for receiving belong to nobody yet and are told as "lent".
 inline std::string statistics_json(const http::server& web) {
@@ -117,8 +134,9 @@ inline std::string statistics_json(const http::server& web) {
               {"submissions", all.submissions},
               {"completions", all.completions},
               {"user_bytes_per_connection", all.connections == 0 ? 0 : user_bytes / all.connections},
+              {"cold_reads", all.cold_reads},
               {"cores", web.net().cores()}}) +
-         ",\"io\":\"" + std::string{web.net().io_name()} + "\",\"classes\":[" + classes + "]}\n";
+         "," + detail::tiers_json(all) + ",\"io\":\"" + std::string{web.net().io_name()} + "\",\"classes\":[" + classes + "]}\n";
 }
 
 }  // namespace catenet::examples

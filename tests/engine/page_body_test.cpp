@@ -263,7 +263,8 @@ std::size_t resident_pages(int fd, std::size_t bytes) {
   std::vector<unsigned char> pages((bytes + 4095) / 4096);
   EXPECT_EQ(mincore(map, bytes, pages.data()), 0);
   munmap(map, bytes);
-  return static_cast<std::size_t>(std::count_if(pages.begin(), pages.end(), [](auto p) { return (p & 1) != 0; }));
+  return static_cast<std::size_t>(
+      std::count_if(pages.begin(), pages.end(), [](auto p) { return (p & 1) != 0; }));
 }
 
 // A file on a disk, under the directory that the tests run in; nothing of it is in memory.
@@ -280,7 +281,8 @@ class cold_file : public file_region {
       EXPECT_EQ(posix_fadvise(fd_, 0, 0, POSIX_FADV_DONTNEED), 0);
       return resident_pages(fd_, bytes) == 0;
     };
-    if (!eventually(dropped)) GTEST_SKIP() << "the file system of " << name_ << " keeps what it was told to drop";
+    if (!eventually(dropped))
+      GTEST_SKIP() << "the file system of " << name_ << " keeps what it was told to drop";
     ASSERT_FALSE(in_page_cache(fd_, 0, 1));
     ASSERT_FALSE(in_page_cache(fd_, bytes / 2, bytes / 2));
   }
@@ -302,8 +304,8 @@ waits waits_of_the_loop(engine_host& host) {
   });
 }
 
-// The loop may sleep in its own system call, once in each, and nowhere else: not in a sendfile that meets a page which is
-// still on the disk.
+// The loop may sleep in its own system call, once in each, and nowhere else: not in a sendfile that meets a
+// page which is still on the disk.
 TEST_F(cold_file, is_read_ahead_and_the_loop_does_not_stall) {
   ASSERT_EQ(posix_fadvise(fd_, 0, 0, POSIX_FADV_RANDOM), 0);  // the kernel reads nothing ahead by itself
   const auto backwards = [&] {
@@ -323,9 +325,7 @@ TEST_F(cold_file, is_read_ahead_and_the_loop_does_not_stall) {
     ASSERT_EQ(off_pattern(at - 1_MiB, std::string_view(got).substr(from, 1_MiB)), std::string::npos) << at;
   host.stop();
   EXPECT_GE(host.statistics().cold_reads, bytes / 1_MiB);
-  if (host.net().io_name() == "io_uring") {
-    EXPECT_LE(after.slept - before.slept, static_cast<long>(after.enters - before.enters) + 2);
-  }
+  EXPECT_LE(after.slept - before.slept, static_cast<long>(after.enters - before.enters) + 2);
 }
 
 TEST_F(file_region, a_file_that_shrinks_ends_the_connection) {
@@ -343,8 +343,8 @@ TEST_F(file_region, a_file_that_shrinks_ends_the_connection) {
   host.stop();
 }
 
-// What the socket had taken before is still right, and then comes a reset: never a hang, an end that looks proper, or
-// bytes from elsewhere.
+// What the socket had taken before is still right, and then comes a reset: never a hang, an end that looks
+// proper, or bytes from elsewhere.
 TEST_F(file_region, truncated_while_it_is_sent) {
   constexpr std::size_t long_bytes = 64_MiB;  // more than sockets hold
   ASSERT_EQ(ftruncate(fd_, long_bytes), 0);
@@ -358,7 +358,8 @@ TEST_F(file_region, truncated_while_it_is_sent) {
   EXPECT_LT(got.size(), long_bytes);
   EXPECT_EQ(c.error(), ECONNRESET);
   const std::size_t known = std::min(got.size(), body_bytes);
-  // A page that was sent by reference is the file's own: cutting the file blanks what is left of its last one.
+  // A page that was sent by reference is the file's own: cutting the file blanks what is left of its last
+  // one.
   const std::size_t wrong = off_pattern(0, std::string_view(got).substr(0, known));
   EXPECT_TRUE(wrong == std::string::npos || got.find_first_not_of('\0', wrong) == std::string::npos) << wrong;
   EXPECT_TRUE(eventually([&] { return host.statistics().connections == 0; }));

@@ -61,6 +61,8 @@ class Routes(unittest.TestCase):
         for one in told["classes"]:
             self.assertLessEqual({"size", "total", "rented", "cached", "lent"}, one.keys())
             self.assertEqual(one["total"], one["rented"] + one["cached"] + one["lent"])
+        self.assertEqual(told["bytes_out"], sum(way["bytes"] for way in told["tiers"].values()))
+        self.assertIn(told["zero_copy"]["last_downgrade"], ("none", "the route copies"))
 
     def test_what_is_not_there_or_not_allowed(self):
         self.assertEqual(ask(self.port, "GET", "/nowhere")[0], 404)

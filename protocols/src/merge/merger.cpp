@@ -1,5 +1,5 @@
-// Whose turn it is: of the inputs that have a whole frame, the one that has got the least for its weight (start-time fair
-// queueing: Goyal, Vin, Cheng, 1997).
+// Whose turn it is: of the inputs that have a whole frame, the one that has got the least for its weight
+// (start-time fair queueing: Goyal, Vin, Cheng, 1997).
 #include <catenet/merge/merger.hpp>
 
 #include "sink.hpp"
@@ -19,8 +19,9 @@ namespace catenet::merge {
 namespace {
 
 constexpr std::uint64_t bytes_per_turn = 1_MiB;  // before the loop looks at others again
-// An input whose next frame is not there yet may catch up on so much of what it missed: its writer needs a moment to fill
-// the pipe again. No more: what was silent for long must not hold up the others when it speaks.
+// An input whose next frame is not there yet may catch up on so much of what it missed: its writer needs a
+// moment to fill the pipe again. No more: what was silent for long must not hold up the others when it
+// speaks.
 constexpr std::uint64_t saved_bytes_max = 256_KiB;
 constexpr std::uint64_t service_per_byte = 1 << 16;  // at weight 1
 
@@ -109,7 +110,8 @@ void merger::state::run() {
   finish_if_over();
 }
 
-// One input's turn: a run of small frames, or one that is longer. False when the output is full or has failed.
+// One input's turn: a run of small frames, or one that is longer. False when the output is full or has
+// failed.
 bool merger::state::serve(source& s) {
   turns.erase(&s);
   s.queued = false;

@@ -16,7 +16,7 @@ namespace catenet::merge {
 
 namespace {
 
-constexpr std::uint64_t gather_bytes = 64_KiB;   // read at once
+constexpr std::uint64_t gather_bytes = 64_KiB;  // read at once
 constexpr std::uint64_t frames_in_pipe_min = 8;
 constexpr std::uint64_t pipe_bytes_max = 1_MiB;  // fs.pipe-max-size, for those without privileges
 // A frame that does not grow in its pipe for so long is taken into memory: the pipe may have run out of
@@ -131,8 +131,8 @@ bool source::has_writer() const {
   return poll(&p, 1, 0) >= 0 && (p.revents & POLLHUP) == 0;
 }
 
-// A source with a large weight sends several frames in its turn, so its pipe has to hold several: else it has less to
-// send than it is due, however fast its writer is.
+// A source with a large weight sends several frames in its turn, so its pipe has to hold several: else it has
+// less to send than it is due, however fast its writer is.
 void source::make_room(std::uint64_t frame_bytes) {
   if (frame_bytes * frames_in_pipe_min <= capacity_ || capacity_ >= pipe_bytes_max) return;
   if (fcntl(fd_, F_SETPIPE_SZ, static_cast<int>(pipe_bytes_max)) < 0) return;

@@ -40,8 +40,8 @@ class source final : watch, timer {
 
   error start();
 
-  /// Whole frames of at most `budget` bytes together, or one that is longer. Empty when there is none. What is in
-  /// the pipe must be taken before the next call.
+  /// Whole frames of at most `budget` bytes together, or one that is longer. Empty when there is none. What
+  /// is in the pipe must be taken before the next call.
   item next(std::uint64_t budget);
   /// Takes bytes that an item left in the pipe into memory, for an output that takes no splice. Empty on an
   /// error.
@@ -55,7 +55,7 @@ class source final : watch, timer {
   const std::uint32_t weight;
   // The scheduler's.
   std::uint64_t served = 0;  // what it had of the output so far, for its weight
-  std::size_t order = 0;  // among the inputs
+  std::size_t order = 0;     // among the inputs
   std::uint64_t frames = 0;
   std::uint64_t bytes = 0;
   bool queued = false;

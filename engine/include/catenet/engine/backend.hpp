@@ -25,6 +25,7 @@ enum class operation : std::uint8_t {
   receive_large,
   poll,
   send,
+  released,  ///< memory that a zero-copy send read is free again; the slot is the send's id
   writable,
   warm,   ///< reading ahead in a file
   watch,  ///< a poll of the core's watches
@@ -105,6 +106,11 @@ class backend {
   /// the connection fails. The chain must not change until the completion. `more_follows`: another send comes
   /// at once.
   virtual void send(int fd, token t, const chain& bytes, bool more_follows) = 0;
+  /// Like send(), for an id that the caller chooses: the device reads the memory itself where the route allows. Besides
+  /// the send's own completion there is always one, later, of token{operation::released, id, 0}: until then the memory
+  /// must stay as it is. Its result is 1 if the kernel copied after all, 0 if not, or -errno when nothing was sent. False:
+  /// there is no such send, and nothing was begun.
+  virtual bool send_zero_copy(int fd, token t, std::uint32_t id, const chain& bytes, bool more_follows);
   /// Asks for the end of an operation, whose terminal completion still comes. A cancel that found nothing to
   /// end may be told by a completion of operation::cancel with the token's slot and generation (0: an
   /// accept): if that operation is still under way, it has to be asked for again. Else the cancel itself is
@@ -136,6 +142,8 @@ class backend {
   /// Breaks the connection off with a reset, at once and without a FIN that a peer could take for a proper end. What
   /// is under way on it ends.
   virtual void reset(int fd);
+  /// Ends the connection when what was sent is not acknowledged for so long (TCP_USER_TIMEOUT, tcp(7)).
+  virtual void limit_unacknowledged(int fd, std::uint32_t time_ms);
   /// A mark that changes when the peer has taken bytes.
   virtual std::uint64_t progress_mark(int fd);
   /// Sends part of a file as far as the socket takes it at once: bytes, 0 at the end of the file, -EAGAIN

@@ -35,6 +35,7 @@ struct core_statistics {
   std::uint64_t out_of_blocks = 0;  ///< receives that found no block
   tier_totals tiers{};              ///< which way the bytes went out; their sum is bytes_out
   std::uint64_t cold_reads = 0;     ///< parts of files that were not in memory when they were to be sent
+  zero_copy_statistics zero_copy{};
 };
 
 /// What core::connect() may be told beside the address.

@@ -18,6 +18,7 @@ enum class io_feature : std::uint8_t {
   defer,     ///< the kernel's part of the work is done when the loop asks for it (6.1, needs `single`)
   large,     ///< a body of known length is received into large blocks (6.0)
   bundle,    ///< one completion for all blocks that a receive filled (6.10)
+  zc,        ///< a send can leave the copying out and tell when the memory is free (6.2)
   min_wait,  ///< a busy loop waits a moment for several completions (6.12)
 };
 
@@ -33,6 +34,7 @@ inline constexpr std::array io_features_known{
     io_feature_facts{io_feature::defer, "defer", "6.1"},
     io_feature_facts{io_feature::large, "large", "6.0"},
     io_feature_facts{io_feature::bundle, "bundle", "6.10"},
+    io_feature_facts{io_feature::zc, "zc", "6.2"},
     io_feature_facts{io_feature::min_wait, "min_wait", "6.12"},
 };
 

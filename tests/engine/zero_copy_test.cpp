@@ -1,0 +1,205 @@
+// Zero-copy sends: the bytes, who counts them, when memory comes home, and when the engine goes back to plain
+// sends.
+#include "zero_copy.hpp"
+
+#include "support/client.hpp"
+#include "support/engine_host.hpp"
+
+#include <gtest/gtest.h>
+#include <netinet/tcp.h>
+
+namespace {
+
+using namespace catenet;
+using namespace catenet::test;
+
+constexpr std::size_t answer_bytes = 1_MiB;
+
+std::uint64_t by(const core_statistics& s, tier t) { return s.tiers[static_cast<std::size_t>(t)].bytes; }
+
+// Sends so much of the pattern, from memory, for each byte that comes.
+handlers answering() {
+  return {.received = [](stream& s, chain&& asked) {
+    for (std::uint64_t i = 0; i != asked.bytes(); ++i) s.send(chain::copy_of(pattern(0, answer_bytes)));
+  }};
+}
+
+void expect_answers(client& c, int count) {
+  for (int i = 0; i != count; ++i) {
+    const std::string got = c.receive(answer_bytes);
+    ASSERT_EQ(got.size(), answer_bytes);
+    ASSERT_EQ(off_pattern(0, got), std::string::npos);
+  }
+}
+
+bool has_zero_copy(engine_host& host) { return host.net().io_name() == "io_uring"; }
+
+TEST(route, rests_after_several_copies_and_is_tried_again_rarely) {
+  route way;
+  for (int i = 0; i != 3; ++i) {
+    EXPECT_TRUE(way.take(1000));
+    EXPECT_FALSE(way.observe(true, 1000));
+  }
+  EXPECT_TRUE(way.take(1000));
+  EXPECT_FALSE(way.observe(false, 1000)) << "one that was not copied, and counting begins anew";
+  for (int i = 0; i != 4; ++i) EXPECT_EQ(way.observe(true, 1000), i == 3);
+  EXPECT_FALSE(way.take(1000));
+  EXPECT_FALSE(way.observe(false, 1000)) << "sent before";
+  EXPECT_FALSE(way.take(1000 + 9'999));
+  EXPECT_TRUE(way.take(1000 + 10'000));
+  EXPECT_FALSE(way.take(1000 + 10'000)) << "one at a time";
+  EXPECT_TRUE(way.observe(true, 20'000));
+  EXPECT_FALSE(way.take(20'000 + 19'999)) << "the second rest is twice as long";
+  EXPECT_TRUE(way.take(20'000 + 20'000));
+  EXPECT_FALSE(way.observe(false, 40'000));
+  EXPECT_TRUE(way.take(40'000));
+  EXPECT_FALSE(way.observe(false, 40'000));
+  EXPECT_EQ(way.now, route::state::open);
+  EXPECT_TRUE(way.take(40'000));
+  EXPECT_TRUE(way.take(40'000));
+}
+
+TEST(route, never_rests_for_longer_than_ten_minutes) {
+  route way;
+  std::uint32_t now_ms = 4'294'000'000;  // the clock wraps
+  for (int i = 0; i != 4; ++i) way.observe(true, now_ms);
+  for (int i = 0; i != 12; ++i) {
+    now_ms += 600'000;
+    ASSERT_TRUE(way.take(now_ms)) << i;
+    way.observe(true, now_ms);
+  }
+  EXPECT_EQ(way.rest_ms, 600'000u);
+}
+
+TEST(zero_copy, every_byte_arrives_and_is_counted_once) {
+  engine_options o;
+  o.zero_copy = zero_copy_use::always;
+  engine_host host(answering(), o);
+  host.start();
+  client c(host.at());
+  ASSERT_TRUE(c.send("????????"));
+  expect_answers(c, 8);
+  // Loopback copies, and says so once the peer has acknowledged.
+  EXPECT_TRUE(eventually([&] { return host.statistics().zero_copy.pinned_bytes == 0; }));
+  const core_statistics s = host.statistics();
+  EXPECT_EQ(s.bytes_out, 8 * answer_bytes);
+  EXPECT_EQ(by(s, tier::zero_copy), 0u);
+  EXPECT_EQ(by(s, tier::zero_copy_copied), has_zero_copy(host) ? 8 * answer_bytes : 0);
+  EXPECT_EQ(by(s, tier::copied), has_zero_copy(host) ? 0 : 8 * answer_bytes);
+  EXPECT_TRUE(eventually([&] { return host.rented() == 0; }));
+  host.stop();
+}
+
+TEST(zero_copy, a_route_that_copies_goes_back_to_plain_sends) {
+  static std::atomic<int> lines{0};
+  lines = 0;
+  set_log_sink([](log_level, std::string_view line) {
+    if (line.find("zero-copy send: the kernel copied") != std::string_view::npos) ++lines;
+  });
+  engine_host host(answering());
+  host.start();
+  client c(host.at());
+  for (int i = 0; i != 12; ++i) {
+    ASSERT_TRUE(c.send("?"));
+    expect_answers(c, 1);
+    ASSERT_TRUE(eventually([&] { return host.statistics().zero_copy.pinned_bytes == 0; }));
+  }
+  const core_statistics s = host.statistics();
+  host.stop();
+  set_log_sink(nullptr);
+  EXPECT_EQ(s.bytes_out, 12 * answer_bytes);
+  if (!has_zero_copy(host)) return;
+  EXPECT_EQ(by(s, tier::zero_copy_copied), 4 * answer_bytes);
+  EXPECT_EQ(by(s, tier::copied), 8 * answer_bytes);
+  EXPECT_EQ(s.zero_copy.stepped_down, 1u);
+  EXPECT_EQ(s.zero_copy.routes_resting, 1u);
+  EXPECT_EQ(s.zero_copy.last, downgrade::route_copies);
+  EXPECT_EQ(lines, 1);
+}
+
+TEST(zero_copy, never_means_never) {
+  engine_options o;
+  o.zero_copy = zero_copy_use::never;
+  engine_host host(answering(), o);
+  host.start();
+  client c(host.at());
+  ASSERT_TRUE(c.send("?"));
+  expect_answers(c, 1);
+  host.stop();
+  EXPECT_EQ(by(host.statistics(), tier::copied), answer_bytes);
+}
+
+// UNIX sockets have none: that must not be asked, nor end the connection.
+TEST(zero_copy, unix_sockets_are_sent_plainly) {
+  const temp_folder folder;
+  engine_options o;
+  o.zero_copy = zero_copy_use::always;
+  engine_host host(answering(), o, "unix:" + folder.path("s"));
+  host.start();
+  client c(host.at());
+  ASSERT_TRUE(c.send("?"));
+  expect_answers(c, 1);
+  host.stop();
+  EXPECT_EQ(by(host.statistics(), tier::copied), answer_bytes);
+}
+
+TEST(zero_copy, memory_that_waits_is_capped) {
+  engine_options o;
+  o.zero_copy = zero_copy_use::always;
+  o.zero_copy_pinned_max = 2 * answer_bytes;
+  engine_host host(answering(), o);
+  host.start();
+  if (!has_zero_copy(host)) GTEST_SKIP() << "only io_uring has it";
+  std::vector<client> all;
+  for (int i = 0; i != 6; ++i) {
+    all.emplace_back(host.at(), 16384);
+    ASSERT_TRUE(all.back().send("?"));
+    ASSERT_TRUE(eventually([&] { return host.statistics().sends == static_cast<std::uint64_t>(i) + 1; }));
+  }
+  // A socket may have taken in all of one meanwhile, and let go of it.
+  EXPECT_LE(host.statistics().zero_copy.pinned_bytes, 2 * answer_bytes);
+  EXPECT_GE(host.statistics().zero_copy.over_cap, 1u);
+  EXPECT_EQ(host.statistics().zero_copy.last, downgrade::over_cap);
+  for (client& c : all) expect_answers(c, 1);
+  EXPECT_TRUE(eventually([&] { return host.statistics().zero_copy.pinned_bytes == 0; }));
+  host.stop();
+}
+
+// Memory comes home from peers that take nothing, and from those that reset.
+TEST(zero_copy, a_peer_that_never_acknowledges_is_ended) {
+  engine_options o;
+  o.zero_copy = zero_copy_use::always;
+  o.send_stall_ms = 600;
+  std::atomic<int> time_limit{-1};
+  handlers h = answering();
+  const auto answer = h.received;
+  std::atomic<stream*> last{nullptr};
+  h.received = [&](stream& s, chain&& asked) {
+    last = &s;
+    answer(s, std::move(asked));
+  };
+  engine_host host(h, o);
+  host.start();
+  if (!has_zero_copy(host)) GTEST_SKIP() << "only io_uring has it";
+  client silent(host.at(), 16384);
+  client gone(host.at(), 16384);
+  ASSERT_TRUE(gone.send("????????"));
+  ASSERT_TRUE(eventually([&] { return host.statistics().zero_copy.pinned_bytes != 0; }));
+  gone.reset();
+  EXPECT_TRUE(eventually([&] { return host.statistics().zero_copy.pinned_bytes == 0; }));
+  ASSERT_TRUE(silent.send("????????"));
+  ASSERT_TRUE(eventually([&] { return host.statistics().zero_copy.pinned_bytes != 0; }));
+  host.on_core([&] {
+    unsigned ms = 0;
+    socklen_t length = sizeof ms;
+    getsockopt(last.load()->descriptor(), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, &length);
+    time_limit = static_cast<int>(ms);
+  });
+  EXPECT_EQ(time_limit, 600);
+  EXPECT_TRUE(eventually([&] { return host.statistics().connections == 0; }, 20'000));
+  EXPECT_TRUE(
+      eventually([&] { return host.statistics().zero_copy.pinned_bytes == 0 && host.rented() == 0; }));
+  host.stop();
+}
+
+}  // namespace
