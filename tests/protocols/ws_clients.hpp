@@ -49,7 +49,7 @@ class engine_thread {
     engine_options e;
     e.cores = cores;
     e.handle_signals = false;
-    e.io = test::chosen_io();
+    test::choose_io(e);
     e.slab.capacity = 256_MiB;
     e.slab.huge_pages = false;
     return e;
