@@ -1,7 +1,7 @@
-// The state machine of a stream (docs/engine.md, "Closing"), edge by edge, on the simulated back end: each edge under a
-// few hundred seeds. What the engine told is held against what the peer saw: closed() comes once, at the end of it all,
-// and a close is seen as an end, an abort as a reset. That no operation is told twice and nothing is freed while the
-// back end may touch it is what the simulation itself checks.
+// The state machine of a stream (docs/engine.md, "Closing"), edge by edge, on the simulated back end: each
+// edge under a few hundred seeds. What the engine told is held against what the peer saw: closed() comes
+// once, at the end of it all, and a close is seen as an end, an abort as a reset. That no operation is told
+// twice and nothing is freed while the back end may touch it is what the simulation itself checks.
 #include <catenet/engine/engine.hpp>
 #include <catenet/engine/simulation.hpp>
 #include <catenet/engine/stream.hpp>
@@ -41,7 +41,8 @@ class scripted_peer final : public simulated_peer {
   void expired() override { on_time(*this); }
 };
 
-/// What an edge is made of: what server and peer do. The server's default is to answer with many bytes and close.
+/// What an edge is made of: what server and peer do. The server's default is to answer with many bytes and
+/// close.
 struct edge {
   std::function<void(stream&)> on_opened = [](stream&) {};
   std::function<void(stream&)> on_bytes = [](stream& s) {
@@ -111,7 +112,8 @@ seen run_one(const edge& e, std::uint64_t seed) {
   e.peer(peer);
   world.connect(peer, where);
   const auto stop_due = [&] { return e.stop_after_us != 0 && world.now_us() >= e.stop_after_us; };
-  while (speaks->closes == 0 && !stop_due() && world.violation().empty() && world.now_us() < 100'000'000 && world.step()) {
+  while (speaks->closes == 0 && !stop_due() && world.violation().empty() && world.now_us() < 100'000'000 &&
+         world.step()) {
   }
   const std::uint64_t over_ms = world.now_us() / 1000;
   net.stop();
@@ -240,7 +242,8 @@ TEST(closing_simulated, the_drains_deadline_ends_what_is_open_and_what_is_parked
   e.on_bytes = [](stream&) {};
   e.park_after_ms = 20;
   e.stop_after_us = 200'000;
-  expect_edge(e, [](const seen& got) { EXPECT_EQ(got.ends, 1) << "nothing was unsent: it is closed in order"; });
+  expect_edge(e,
+              [](const seen& got) { EXPECT_EQ(got.ends, 1) << "nothing was unsent: it is closed in order"; });
   e.on_bytes = [](stream& s) { s.send(chain::copy_of(std::string(answer_bytes, 'x'))); };
   e.peer = [](scripted_peer& p) { p.on_bytes = [](scripted_peer& q) { q.stall(0); }; };
   expect_edge(e, [](const seen& got) { EXPECT_EQ(got.ends, 0) << "cut off, so it is reset"; });

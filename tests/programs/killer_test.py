@@ -139,6 +139,18 @@ def state_of(server):
     return told["connections"], rented, len(os.listdir(f"/proc/{server.process.pid}/fd"))
 
 
+def at_rest(server):
+    """The state once it is the same several times in a row, with the connection that asks as the only one."""
+    seen = []
+
+    def still():
+        seen.append(state_of(server))
+        return len(seen) > 5 and seen[-1][0] == 1 and all(s == seen[-1] for s in seen[-5:])
+
+    eventually(still)
+    return seen[-1]
+
+
 class Killer(unittest.TestCase):
     def start(self, port):
         return subprocess.Popen([sys.executable, __file__, "--client", str(port)], stdin=subprocess.DEVNULL)
@@ -165,8 +177,7 @@ class Killer(unittest.TestCase):
 
     def run_against(self, io):
         with Server("http_server", "--cores", "2", "--io", io) as server:
-            eventually(lambda: stats(server.port)["connections"] == 1)  # the one that asks
-            before = state_of(server)
+            before = at_rest(server)
             clients = [self.start(server.port) for _ in range(CLIENTS)]
             stopped = set()
             try:
