@@ -52,6 +52,7 @@ struct options {
   std::string path;  // "": the usual one of the state
   int target_port = 0;
   std::vector<int> pids;
+  std::string io = "auto";  // of the http_server that is started
   std::string program;
   bool json = false;
 };
@@ -417,6 +418,9 @@ options parse(int argc, char** argv, CLI::App& app) {
   app.add_option("--settle-ms", how.settle_ms, "time for the server to come to rest")->capture_default_str();
   app.add_option("--path", how.path,
                  "what is asked for (/, /echo for upgraded, /bytes/1048576 for stalled-reader)");
+  app.add_option("--io", how.io, "back end of the http_server that is started: auto, uring or epoll")
+      ->check(CLI::IsMember({"auto", "uring", "epoll"}))
+      ->capture_default_str();
   auto* port = app.add_option(
       "--target", how.target_port,
       "port on 127.0.0.1 of a running server, just started; without it, http_server is started");
@@ -453,7 +457,7 @@ void run(options how) {
   if (how.target_port == 0) {
     const auto program =
         std::filesystem::canonical("/proc/self/exe").parent_path().parent_path() / "examples" / "http_server";
-    started = start_server({program, "--listen", "127.0.0.1:0", "--cores", "1"}, server_core);
+    started = start_server({program, "--listen", "127.0.0.1:0", "--cores", "1", "--io", how.io}, server_core);
     how.target_port = started->port;
     how.pids = {started->process.pid()};
   }

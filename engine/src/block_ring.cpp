@@ -114,12 +114,14 @@ bool block_ring::little_used(std::uint32_t least) {
   return true;
 }
 
-// The kernel uses blocks in the order of the ring, and none at all while nothing comes, so what is too much is taken
-// back by registering the ring anew. Receives that wait name the group only, and look it up when data comes.
+// The kernel uses blocks in the order of the ring, and none at all while nothing comes, so what is too much
+// is taken back by registering the ring anew. Receives that wait name the group only, and look it up when
+// data comes.
 void block_ring::renew(std::uint32_t target) {
   take_back();
   set_target(target);
-  if (!attach()) log(log_level::warning, "io_uring: a receive ring could not be registered: " + errno_text(errno));
+  if (!attach())
+    log(log_level::warning, "io_uring: a receive ring could not be registered: " + errno_text(errno));
   fill();
 }
 

@@ -12,8 +12,8 @@
 
 namespace catenet {
 
-/// Used by the thread of one core, which needs a pool. Invariants: as many blocks are in it as ids are not idle, at
-/// most `target`; each is in the state lent.
+/// Used by the thread of one core, which needs a pool. Invariants: as many blocks are in it as ids are not
+/// idle, at most `target`; each is in the state lent.
 class block_ring {
  public:
   block_ring() = default;
@@ -35,13 +35,13 @@ class block_ring {
   /// How many blocks should be with the kernel.
   [[nodiscard]] std::uint32_t target() const { return target_; }
   void set_target(std::uint32_t blocks) { target_ = blocks < entries() ? blocks : entries(); }
-  /// Once a turn, when its completions are taken: a turn that took most of the target might have taken more, so it
-  /// is doubled.
+  /// Once a turn, when its completions are taken: a turn that took most of the target might have taken more,
+  /// so it is doubled.
   void follow_load();
   /// Whether the ring was little used for as many calls in a row as make it worth halving.
   bool little_used(std::uint32_t least);
-  /// The kernel picks from it no more. Completions that name its blocks may still be there: take those first, then
-  /// renew().
+  /// The kernel picks from it no more. Completions that name its blocks may still be there: take those first,
+  /// then renew().
   void withdraw();
   /// Takes all blocks back and lends as many as that anew. Not while a receive holds a block of the ring.
   void renew(std::uint32_t target);
@@ -56,9 +56,9 @@ class block_ring {
 
   io_uring* ring_ = nullptr;
   io_uring_buf_ring* memory_ = nullptr;
-  bool attached_ = false;            // the kernel knows it
-  std::vector<block*> lent_;         // by buffer id; null = not with the kernel
-  std::vector<std::uint16_t> idle_;  // buffer ids without a block
+  bool attached_ = false;             // the kernel knows it
+  std::vector<block*> lent_;          // by buffer id; null = not with the kernel
+  std::vector<std::uint16_t> idle_;   // buffer ids without a block
   std::vector<std::uint16_t> order_;  // by place in the ring: the id that was put there last
   std::vector<std::uint16_t> place_;  // by id
   std::uint32_t mask_ = 0;

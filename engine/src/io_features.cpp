@@ -11,12 +11,13 @@ error io_features::parse(std::string_view names, io_features& into) {
   while (!names.empty()) {
     const std::string_view name = names.substr(0, names.find(','));
     names.remove_prefix(std::min(names.size(), name.size() + 1));
-    const auto* known =
-        std::find_if(io_features_known.begin(), io_features_known.end(), [&](const auto& f) { return f.name == name; });
+    const auto* known = std::find_if(io_features_known.begin(), io_features_known.end(),
+                                     [&](const auto& f) { return f.name == name; });
     if (known == io_features_known.end()) {
       io_features all;
       for (const io_feature_facts& f : io_features_known) all.add(f.which);
-      return {"--io-without", "'" + std::string(name) + "'", EINVAL, "features of io_uring are: " + all.text()};
+      return {"--io-without", "'" + std::string(name) + "'", EINVAL,
+              "features of io_uring are: " + all.text()};
     }
     read.add(known->which);
   }

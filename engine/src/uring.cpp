@@ -24,7 +24,7 @@ constexpr std::size_t small_block_bytes = 4_KiB;
 constexpr std::size_t large_block_bytes = 256_KiB;
 constexpr std::uint32_t large_blocks_max = 16;
 constexpr std::uint32_t small_target_min = 64;
-constexpr unsigned batch_load_min = 8;    // completions a turn from which on it pays to wait for several
+constexpr unsigned batch_load_min = 8;  // completions a turn from which on it pays to wait for several
 constexpr unsigned batch_wait_us = 20;
 constexpr std::size_t read_ahead_bytes_max = 512_KiB;
 constexpr std::size_t iovecs_max = 1024;  // UIO_MAXIOV
@@ -232,8 +232,8 @@ bool uring::read_ahead(token t, int file, std::uint64_t offset, std::size_t leng
   return true;
 }
 
-// Under load, waits for several completions at once, for a moment: fewer enters for the same work. Raw, as liburing
-// 2.3 knows nothing of it; the submission ring is published as io_uring_submit() would.
+// Under load, waits for several completions at once, for a moment: fewer enters for the same work. Raw, as
+// liburing 2.3 knows nothing of it; the submission ring is published as io_uring_submit() would.
 int uring::enter_for_several(std::int64_t timeout_ms) {
   io_uring_sq& sq = ring_.sq;
   if (sq.sqe_head != sq.sqe_tail) {
@@ -353,8 +353,8 @@ void uring::trim() {
   if (large_under_way_ == 0 && large_.little_used(0)) renew(large_, 0);
 }
 
-// Completions that are there already, or are kept back by the kernel for want of room, name blocks of the ring as it
-// is: they are taken before its blocks go.
+// Completions that are there already, or are kept back by the kernel for want of room, name blocks of the
+// ring as it is: they are taken before its blocks go.
 void uring::renew(block_ring& r, std::uint32_t target) {
   if (io_uring_cq_has_overflow(&ring_)) return;
   r.withdraw();

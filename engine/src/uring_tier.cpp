@@ -58,8 +58,9 @@ class finding {
     const io_feature_facts& facts = io_features_known[static_cast<std::size_t>(f)];
     missing_ += missing_.empty() ? "" : ", ";
     missing_ += facts.name;
-    missing_ += without_.has(f) ? " (left out by --io-without)"
-                                : " (kernel " + std::string(facts.since) + " brought it; this one refuses it)";
+    missing_ += without_.has(f)
+                    ? " (left out by --io-without)"
+                    : " (kernel " + std::string(facts.since) + " brought it; this one refuses it)";
   }
   [[nodiscard]] const std::string& missing() const { return missing_; }
 
@@ -95,7 +96,8 @@ bool has_opcode(io_uring& ring, int opcode) {
   return there;
 }
 
-// An enter of our own writes the submission ring's tail as liburing's would: that needs slots that name themselves.
+// An enter of our own writes the submission ring's tail as liburing's would: that needs slots that name
+// themselves.
 bool slots_name_themselves(const io_uring& ring) {
   for (unsigned i = 0; i != ring.sq.ring_entries; ++i)
     if (ring.sq.array[i] != i) return false;
@@ -127,7 +129,8 @@ error probe_uring(io_features without, uring_tier& tier) {
   io_uring_queue_exit(&ring);
   log(log_level::info, "io_uring: in use are " + tier.features.text());
   if (!found.missing().empty())
-    log(log_level::warning, "io_uring: goes without " + found.missing() + "; slower, and nothing else is lost");
+    log(log_level::warning,
+        "io_uring: goes without " + found.missing() + "; slower, and nothing else is lost");
   return {};
 }
 

@@ -14,8 +14,8 @@ struct uring_tier {
   io_features features;
 };
 
-/// Finds the highest tier, leaving out what `without` names, and logs once what is missing and why. An error says
-/// who refuses io_uring altogether and what can be done.
+/// Finds the highest tier, leaving out what `without` names, and logs once what is missing and why. An error
+/// says who refuses io_uring altogether and what can be done.
 error probe_uring(io_features without, uring_tier& tier);
 
 /// A ring of that tier.

@@ -1,5 +1,5 @@
-// io_uring's features: their names, the log of those that are left out, and what they do for the loop: one enter a
-// turn and no other system call, receive rings that follow the load.
+// io_uring's features: their names, the log of those that are left out, and what they do for the loop: one
+// enter a turn and no other system call, receive rings that follow the load.
 #include <catenet/engine/io_features.hpp>
 
 #include "support/client.hpp"
@@ -31,7 +31,8 @@ TEST(io_features, are_read_by_name) {
   for (const io_feature_facts& f : io_features_known) {
     EXPECT_FALSE(io_features::parse(f.name, read));
     EXPECT_TRUE(read.has(f.which)) << f.name;
-    EXPECT_EQ(&f, &io_features_known[static_cast<std::size_t>(f.which)]) << "the table is in the order of the enum";
+    EXPECT_EQ(&f, &io_features_known[static_cast<std::size_t>(f.which)])
+        << "the table is in the order of the enum";
   }
 }
 
@@ -151,8 +152,8 @@ void on_system_call(int, siginfo_t* info, void*) {
   ++beyond[static_cast<std::size_t>(info->si_syscall) % beyond.size()];
 }
 
-// From here on, this thread may enter io_uring, read a clock, and return from a signal handler; any other call is not
-// made, and counted.
+// From here on, this thread may enter io_uring, read a clock, and return from a signal handler; any other
+// call is not made, and counted.
 bool count_system_calls() {
   struct sigaction action{};
   action.sa_sigaction = on_system_call;
@@ -167,10 +168,12 @@ bool count_system_calls() {
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog filter{std::size(program), program};
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
-// In a process of its own, as the filter cannot be taken away, nor the engine down with it: 0, or what went wrong.
+// In a process of its own, as the filter cannot be taken away, nor the engine down with it: 0, or what went
+// wrong.
 int busy_loop() {
   constexpr int connections = 16;
   engine_options o;

@@ -1,5 +1,6 @@
-// What kernels have added to io_uring over time and the engine can do without: each is probed, used where it is
-// there, and can be forced off (`--io-without`), so that what an older kernel would get is tested on a newer one.
+// What kernels have added to io_uring over time and the engine can do without: each is probed, used where it
+// is there, and can be forced off (`--io-without`), so that what an older kernel would get is tested on a
+// newer one.
 #pragma once
 
 #include <catenet/engine/error.hpp>
@@ -46,7 +47,8 @@ class io_features {
   void remove(io_feature f) { bits_ &= ~bit(f); }
   [[nodiscard]] bool empty() const { return bits_ == 0; }
 
-  /// Reads names with commas between, as in "bundle,min_wait". An unknown name is an error that lists the known.
+  /// Reads names with commas between, as in "bundle,min_wait". An unknown name is an error that lists the
+  /// known.
   static error parse(std::string_view names, io_features& into);
   /// The names, with ", " between.
   [[nodiscard]] std::string text() const;
