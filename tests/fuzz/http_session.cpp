@@ -1,6 +1,9 @@
-// Fuzzes the whole HTTP session: a server in the simulation gets any bytes, in any pieces, with pauses, FIN and resets
-// wherever the input wants them. Nothing may be left over, and what comes back begins like an answer.
+// Fuzzes the whole HTTP session: a server in the simulation gets any bytes, in any pieces, with pauses, FIN
+// and resets wherever the input wants them. Nothing may be left over, and what comes back begins like an
+// answer.
 #include <catenet/engine/log.hpp>
+
+#include "support/http_world.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -8,13 +11,12 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "support/http_world.hpp"
-
 namespace {
 
 using namespace catenet;
 
-// Sends the input, piece by piece: each begins with a byte that says how long it is and what happens behind it.
+// Sends the input, piece by piece: each begins with a byte that says how long it is and what happens behind
+// it.
 class fuzzing_peer final : public simulated_peer {
  public:
   fuzzing_peer(const std::uint8_t* data, std::size_t size) : data_(data), left_(size) {}
@@ -30,7 +32,9 @@ class fuzzing_peer final : public simulated_peer {
     if (!finished_) finish();
   }
   void reset() override { over = true; }
-  [[nodiscard]] bool looks_like_an_answer() const { return std::memcmp(begin_, "HTTP/1.1 ", std::min(seen_, std::size_t{9})) == 0; }
+  [[nodiscard]] bool looks_like_an_answer() const {
+    return std::memcmp(begin_, "HTTP/1.1 ", std::min(seen_, std::size_t{9})) == 0;
+  }
 
   bool over = false;
 
@@ -52,15 +56,20 @@ class fuzzing_peer final : public simulated_peer {
     data_ += bytes;
     left_ -= bytes;
     switch (what & 7) {
-      case 5: stall(50'000); break;
-      case 6: after(700'000); return;  // beyond some deadlines
+      case 5:
+        stall(50'000);
+        break;
+      case 6:
+        after(700'000);
+        return;  // beyond some deadlines
       case 7:
         if (left_ % 3 == 0) {
           over = true;
           return abort();
         }
         break;
-      default: break;
+      default:
+        break;
     }
     after((what & 3) * 1000u + 1);
   }
@@ -74,8 +83,13 @@ class fuzzing_peer final : public simulated_peer {
 
 http::server_options hasty() {
   http::server_options o;
-  o.limits = {.request_line = 200, .head_bytes = 1000, .fields = 10, .trailer_bytes = 200, .trailer_fields = 4,
-              .extension_bytes = 50, .chunk_overhead = 200};
+  o.limits = {.request_line = 200,
+              .head_bytes = 1000,
+              .fields = 10,
+              .trailer_bytes = 200,
+              .trailer_fields = 4,
+              .extension_bytes = 50,
+              .chunk_overhead = 200};
   o.max_body = 5000;
   o.discard_max = 1000;
   o.input_max = 500;

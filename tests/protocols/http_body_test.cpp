@@ -1,13 +1,14 @@
-// Bodies of requests over a real socket: streaming, limits, faults, and the deadlines of all that may be slow.
+// Bodies of requests over a real socket: streaming, limits, faults, and the deadlines of all that may be
+// slow.
 #include <catenet/engine/core.hpp>
+
+#include "support/http_server_fixture.hpp"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <chrono>
 #include <thread>
-
-#include "support/http_server_fixture.hpp"
 
 namespace catenet::test {
 namespace {
@@ -32,7 +33,8 @@ TEST_F(http_body_server, streams_bodies_both_ways) {
   }
   for (int i = 0; i != 3; ++i) {
     std::thread writer{[&] {
-      client.send(with_length("/echo", body) + post("/echo", "Transfer-Encoding: chunked\r\n", chunked + "0\r\n\r\n"));
+      client.send(with_length("/echo", body) +
+                  post("/echo", "Transfer-Encoding: chunked\r\n", chunked + "0\r\n\r\n"));
     }};
     EXPECT_EQ(client.read().body, body);
     EXPECT_EQ(client.read().body, body);
@@ -63,7 +65,9 @@ TEST_F(http_body_server, row_34_limits_hold_for_routes_and_for_collecting) {
     const http_answer a = ask(with_length(target, std::string(101, 'a')));
     EXPECT_EQ(a.status, 413) << target;
     EXPECT_EQ(a.field("Connection"), "close");
-    EXPECT_EQ(ask(post(target, "Transfer-Encoding: chunked\r\n", "65\r\n" + std::string(101, 'a') + "\r\n0\r\n\r\n")).status,
+    EXPECT_EQ(ask(post(target, "Transfer-Encoding: chunked\r\n",
+                       "65\r\n" + std::string(101, 'a') + "\r\n0\r\n\r\n"))
+                  .status,
               413);
   }
 }
@@ -121,7 +125,8 @@ TEST_F(http_body_server, fin_right_behind_a_whole_body_is_no_abort) {
     });
   });
   for (const std::string& bytes : {with_length("/", std::string(20'000, 'x')),
-                                   post("/", "Transfer-Encoding: chunked\r\n", "4e20\r\n" + std::string(20'000, 'x') + "\r\n0\r\n\r\n")}) {
+                                   post("/", "Transfer-Encoding: chunked\r\n",
+                                        "4e20\r\n" + std::string(20'000, 'x') + "\r\n0\r\n\r\n")}) {
     http_test_client client{server_->port()};
     client.send(bytes);
     client.finish_sending();

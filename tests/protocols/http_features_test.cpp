@@ -1,16 +1,16 @@
-// What makes the HTTP server pleasant: filters and groups, logs, cookies, proxies, compression, events, deadlines that
-// change.
+// What makes the HTTP server pleasant: filters and groups, logs, cookies, proxies, compression, events,
+// deadlines that change.
 #include <catenet/engine/endpoint.hpp>
 #include <catenet/http/access.hpp>
 #include <catenet/http/event_stream.hpp>
+
+#include "support/gzip.hpp"
+#include "support/http_server_fixture.hpp"
 
 #include <gtest/gtest.h>
 
 #include <mutex>
 #include <thread>
-
-#include "support/gzip.hpp"
-#include "support/http_server_fixture.hpp"
 
 namespace catenet::test {
 namespace {
@@ -44,7 +44,8 @@ TEST_F(http_feature_server, filters_run_in_order_and_may_answer) {
   });
   const auto seen = [](const http_answer& a) {
     std::string all;
-    for (std::size_t at = a.head.find("X-Seen: "); at != std::string::npos; at = a.head.find("X-Seen: ", at + 1))
+    for (std::size_t at = a.head.find("X-Seen: "); at != std::string::npos;
+         at = a.head.find("X-Seen: ", at + 1))
       all += a.head.substr(at + 8, a.head.find("\r\n", at) - at - 8) + " ";
     return all;
   };
@@ -97,28 +98,36 @@ TEST_F(http_feature_server, row_66_the_access_log_is_told_of_every_answer_and_es
   const std::lock_guard hold{guard};
   ASSERT_EQ(lines.size(), 4u);
   EXPECT_TRUE(lines[0].starts_with("127.0.0.1 - - [")) << lines[0];
-  EXPECT_NE(lines[0].find("] \"GET /?q=\\x22x\\x5c HTTP/1.1\" 200 5 \"r\" \"evil\\xff\\x22\" "), std::string::npos) << lines[0];
+  EXPECT_NE(lines[0].find("] \"GET /?q=\\x22x\\x5c HTTP/1.1\" 200 5 \"r\" \"evil\\xff\\x22\" "),
+            std::string::npos)
+      << lines[0];
   EXPECT_NE(lines[1].find("\"GET /pieces HTTP/1.1\" 200 7 \"-\" \"-\" "), std::string::npos) << lines[1];
   EXPECT_GE(std::stoi(lines[1].substr(lines[1].rfind(' '))), 15);
   EXPECT_NE(lines[2].find("\"GET /none HTTP/1.1\" 404 "), std::string::npos) << lines[2];
-  EXPECT_NE(lines[3].find("\"  HTTP/1.1\" 400 "), std::string::npos) << "nothing of what was no request: " << lines[3];
+  EXPECT_NE(lines[3].find("\"  HTTP/1.1\" 400 "), std::string::npos)
+      << "nothing of what was no request: " << lines[3];
 }
 
 TEST_F(http_feature_server, forwarded_addresses_are_believed_of_trusted_proxies_only) {
   const auto client = [&](std::vector<std::string> trusted, const std::string& lines) {
     http_test_server::settings of;
     of.http.trusted_proxies = std::move(trusted);
-    server_.emplace([](http::server& web) {
-      web.get("/", [](request& rq, response& rs) { rs.text(rq.client_address()); });
-    }, of);
+    server_.emplace(
+        [](http::server& web) {
+          web.get("/", [](request& rq, response& rs) { rs.text(rq.client_address()); });
+        },
+        of);
     return ask(get("/", lines)).body;
   };
   EXPECT_EQ(client({}, "X-Forwarded-For: 1.2.3.4\r\n"), "127.0.0.1");
   EXPECT_EQ(client({"10.0.0.0/8"}, "X-Forwarded-For: 1.2.3.4\r\n"), "127.0.0.1");
   EXPECT_EQ(client({"127.0.0.0/8"}, "X-Forwarded-For: 1.2.3.4\r\n"), "1.2.3.4");
-  EXPECT_EQ(client({"127.0.0.0/8"}, "X-Forwarded-For: 9.9.9.9, 1.2.3.4\r\n"), "1.2.3.4") << "the rest is hearsay";
-  EXPECT_EQ(client({"127.0.0.0/8", "10.0.0.0/8"}, "X-Forwarded-For: 9.9.9.9, 1.2.3.4,10.1.1.1\r\n"), "1.2.3.4");
-  EXPECT_EQ(client({"127.0.0.0/8", "10.0.0.0/8"}, "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: [2001:db8::1]:80, 10.1.1.1\r\n"),
+  EXPECT_EQ(client({"127.0.0.0/8"}, "X-Forwarded-For: 9.9.9.9, 1.2.3.4\r\n"), "1.2.3.4")
+      << "the rest is hearsay";
+  EXPECT_EQ(client({"127.0.0.0/8", "10.0.0.0/8"}, "X-Forwarded-For: 9.9.9.9, 1.2.3.4,10.1.1.1\r\n"),
+            "1.2.3.4");
+  EXPECT_EQ(client({"127.0.0.0/8", "10.0.0.0/8"},
+                   "X-Forwarded-For: 1.2.3.4\r\nX-Forwarded-For: [2001:db8::1]:80, 10.1.1.1\r\n"),
             "2001:db8::1");
   EXPECT_EQ(client({"127.0.0.0/8"}, "X-Forwarded-For: unknown\r\n"), "127.0.0.1");
   EXPECT_EQ(client({"127.0.0.0/8"}, ""), "127.0.0.1");
@@ -184,21 +193,24 @@ TEST_F(http_feature_server, answers_are_compressed_where_it_is_asked_for_and_wor
   }();
   http_test_server::settings of;
   of.http.compression.on = true;
-  server_.emplace([](http::server& web) {
-    web.get("/text", [](request&, response& rs) { rs.text(text); });
-    web.get("/chain", [](request&, response& rs) { rs.type("application/json").body(chain::copy_of(text)); });
-    web.get("/small", [](request&, response& rs) { rs.text("small"); });
-    web.get("/image", [](request&, response& rs) { rs.type("image/png").text(text); });
-    web.get("/tagged", [](request&, response& rs) { rs.header("ETag", "\"x\"").text(text); });
-    web.get("/coded", [](request&, response& rs) { rs.header("Content-Encoding", "zstd").text(text); });
-    web.get("/pieces", [](request&, response& rs) -> task<> {
-      rs.type("text/plain");
-      for (std::size_t at = 0; at < text.size(); at += 10'000) {
-        co_await rs.write(text.substr(at, 10'000));
-        co_await catenet::sleep(1);
-      }
-    });
-  }, of);
+  server_.emplace(
+      [](http::server& web) {
+        web.get("/text", [](request&, response& rs) { rs.text(text); });
+        web.get("/chain",
+                [](request&, response& rs) { rs.type("application/json").body(chain::copy_of(text)); });
+        web.get("/small", [](request&, response& rs) { rs.text("small"); });
+        web.get("/image", [](request&, response& rs) { rs.type("image/png").text(text); });
+        web.get("/tagged", [](request&, response& rs) { rs.header("ETag", "\"x\"").text(text); });
+        web.get("/coded", [](request&, response& rs) { rs.header("Content-Encoding", "zstd").text(text); });
+        web.get("/pieces", [](request&, response& rs) -> task<> {
+          rs.type("text/plain");
+          for (std::size_t at = 0; at < text.size(); at += 10'000) {
+            co_await rs.write(text.substr(at, 10'000));
+            co_await catenet::sleep(1);
+          }
+        });
+      },
+      of);
   const std::string gzip_please = "Accept-Encoding: gzip\r\n";
   for (const char* target : {"/text", "/chain", "/pieces"}) {
     const http_answer a = ask(get(target, gzip_please));
@@ -210,14 +222,16 @@ TEST_F(http_feature_server, answers_are_compressed_where_it_is_asked_for_and_wor
   }
   EXPECT_EQ(ask(get("/text", "Accept-Encoding: gzip, br\r\n")).field("Content-Encoding"), "br");
   EXPECT_EQ(ask(get("/small", gzip_please)).body, "small");
-  for (const char* target : {"/image", "/tagged", "/coded"}) EXPECT_EQ(ask(get(target, gzip_please)).body, text) << target;
+  for (const char* target : {"/image", "/tagged", "/coded"})
+    EXPECT_EQ(ask(get(target, gzip_please)).body, text) << target;
 }
 
 TEST_F(http_feature_server, row_67_compressed_requests_are_expanded_up_to_a_limit) {
   server_.emplace([](http::server& web) {
     web.post("/", [](request& rq, response& rs) -> task<> { rs.text(co_await rq.body().text(1 << 20)); },
              {.expand_max = 100'000});
-    web.post("/raw", [](request& rq, response& rs) -> task<> { rs.text((co_await rq.body().text(1 << 20)).size()); });
+    web.post("/raw",
+             [](request& rq, response& rs) -> task<> { rs.text((co_await rq.body().text(1 << 20)).size()); });
   });
   const auto post = [&](const std::string& body, const std::string& coding, const char* target = "/") {
     return ask(std::string{"POST "} + target + " HTTP/1.1\r\nHost: a\r\nContent-Encoding: " + coding +

@@ -1,15 +1,14 @@
 // Files over a real socket: validators, ranges, variants, and what may not be reached.
-#include <gtest/gtest.h>
+#include "support/http_test_server.hpp"
 
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <thread>
-
-#include "support/http_test_server.hpp"
 
 namespace catenet::test {
 namespace {
@@ -59,7 +58,8 @@ class http_file_server : public testing::Test {
       web.get("/hello", [](http::request&, http::response& rs) { rs.text("hello"); });
     });
   }
-  http_answer ask(const std::string& target, const std::string& lines = "", const std::string& method = "GET") {
+  http_answer ask(const std::string& target, const std::string& lines = "",
+                  const std::string& method = "GET") {
     if (!server_) start();
     http_test_client client{server_->port()};
     client.send(method + " " + target + " HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n");
@@ -110,9 +110,9 @@ TEST_F(http_file_server, directories_have_an_index_and_a_slash) {
 
 TEST_F(http_file_server, row_61_nothing_outside_or_hidden_is_reached) {
   for (const char* target :
-       {"/../secret", "/deep/../../secret", "/%2e%2e/secret", "/deep/%2e%2e/%2e%2e/secret", "/..%2fsecret", "/deep%2fer/x.css",
-        "/..%5csecret", "/a%5c", "//a.txt", "/deep//er/x.css", "/./a.txt", "/link-out", "/link-absolute", "/.hidden", "/fifo",
-        "/none", "/deep/er/none", "/%252e%252e/secret"}) {
+       {"/../secret", "/deep/../../secret", "/%2e%2e/secret", "/deep/%2e%2e/%2e%2e/secret", "/..%2fsecret",
+        "/deep%2fer/x.css", "/..%5csecret", "/a%5c", "//a.txt", "/deep//er/x.css", "/./a.txt", "/link-out",
+        "/link-absolute", "/.hidden", "/fifo", "/none", "/deep/er/none", "/%252e%252e/secret"}) {
     const http_answer a = ask(target);
     EXPECT_EQ(a.status, 404) << target;
     EXPECT_EQ(a.body.find("outside"), std::string::npos) << target;
@@ -145,9 +145,12 @@ TEST_F(http_file_server, row_62_ranges) {
   const std::string type = *parts.field("Content-Type");
   ASSERT_TRUE(type.starts_with("multipart/byteranges; boundary="));
   const std::string boundary = type.substr(type.find('=') + 1);
-  EXPECT_EQ(parts.body, "--" + boundary + "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes 0-1/10\r\n\r\n01\r\n--" +
-                            boundary + "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes 8-9/10\r\n\r\n89\r\n--" +
-                            boundary + "--\r\n");
+  EXPECT_EQ(parts.body,
+            "--" + boundary +
+                "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes 0-1/10\r\n\r\n01\r\n--" +
+                boundary +
+                "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Range: bytes 8-9/10\r\n\r\n89\r\n--" +
+                boundary + "--\r\n");
 }
 
 TEST_F(http_file_server, precompressed_variants_are_chosen_by_what_the_client_takes) {
@@ -183,7 +186,8 @@ TEST_F(http_file_server, changes_are_seen) {
 TEST_F(http_file_server, the_cache_forgets_and_descriptors_stay_few) {
   options_.open_max = 10;
   options_.hot_total_max = 5000;
-  for (int i = 0; i != 100; ++i) write("many/" + std::to_string(i), std::string(i % 2 == 0 ? 1000 : 100'000, 'x'));
+  for (int i = 0; i != 100; ++i)
+    write("many/" + std::to_string(i), std::string(i % 2 == 0 ? 1000 : 100'000, 'x'));
   start();
   for (int round = 0; round != 3; ++round)
     for (int i = 0; i != 100; ++i)
@@ -202,8 +206,9 @@ TEST_F(http_file_server, a_file_that_shrinks_while_it_is_sent_ends_the_connectio
   fs::resize_file(root_ / "shrinks", 10'000'000);
   const std::string rest = client.read_all();
   EXPECT_LT(rest.size(), 50'000'000u);
-  EXPECT_EQ(rest.find_first_not_of('x', rest.find("\r\n\r\n") == std::string::npos ? 0 : rest.find("\r\n\r\n") + 4),
-            std::string::npos)
+  EXPECT_EQ(
+      rest.find_first_not_of('x', rest.find("\r\n\r\n") == std::string::npos ? 0 : rest.find("\r\n\r\n") + 4),
+      std::string::npos)
       << "nothing but the file's bytes";
 }
 

@@ -1,14 +1,14 @@
 // What a handler learns when nobody waits for its answer any more, and when.
 #include <catenet/engine/core.hpp>
 
+#include "support/http_server_fixture.hpp"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <chrono>
 #include <future>
 #include <thread>
-
-#include "support/http_server_fixture.hpp"
 
 namespace catenet::test {
 namespace {
@@ -166,7 +166,6 @@ TEST_F(http_gone_server, all_that_wait_are_told_and_those_that_ended_are_not) {
 TEST_F(http_gone_server, row_58_a_reader_that_takes_nothing_is_reset_at_the_deadline_of_its_listener) {
   http_test_server::settings of;
   of.http.deadlines.send_ms = 200;
-  waiting_routes routes;
   std::promise<bool> written;
   auto wrote = written.get_future();
   start(

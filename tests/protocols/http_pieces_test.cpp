@@ -1,22 +1,21 @@
-// The parts of the HTTP server that are pure: conditions, ranges, dates, forms, cookies, addresses, PROXY headers,
-// content codings, events.
+// The parts of the HTTP server that are pure: conditions, ranges, dates, forms, cookies, addresses, PROXY
+// headers, content codings, events.
 #include <catenet/http/cookie.hpp>
 #include <catenet/http/event_stream.hpp>
 #include <catenet/http/form.hpp>
 #include <catenet/http/head_parser.hpp>
 #include <catenet/http/response_head.hpp>
 
-#include <gtest/gtest.h>
-
-#include <zlib.h>
-
-#include <string>
-
 #include "http/address_set.hpp"
 #include "http/conditional.hpp"
 #include "http/content_coding.hpp"
 #include "http/mime.hpp"
 #include "http/proxy_header.hpp"
+
+#include <gtest/gtest.h>
+#include <zlib.h>
+
+#include <string>
 
 namespace catenet::test {
 namespace {
@@ -45,11 +44,13 @@ TEST_F(http_pieces, dates_are_read_in_all_three_forms_and_written_in_the_first) 
     EXPECT_EQ(read_http_date(text), 784111777) << text;
   EXPECT_EQ(read_http_date("Thu, 01 Jan 1970 00:00:00 GMT"), 0);
   EXPECT_EQ(read_http_date("Tue, 29 Feb 2028 23:59:60 GMT"), 1835481600);
-  for (const char* bad : {"", ",", "x", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 GMT ", "Sun, 6 Nov 1994 08:49:37 GMT",
-                          "Sun, 06 Foo 1994 08:49:37 GMT", "Sun, 06 Nov 1994 24:00:00 GMT", "Sun, 32 Nov 1994 08:00:00 GMT",
+  for (const char* bad : {"", ",", "x", "Sun, 06 Nov 1994 08:49:37", "Sun, 06 Nov 1994 08:49:37 GMT ",
+                          "Sun, 6 Nov 1994 08:49:37 GMT", "Sun, 06 Foo 1994 08:49:37 GMT",
+                          "Sun, 06 Nov 1994 24:00:00 GMT", "Sun, 32 Nov 1994 08:00:00 GMT",
                           "Sun, 06 ovD 1994 08:49:37 GMT", "Sun Nov  6 08:49:37 94", "784111777"})
     EXPECT_EQ(read_http_date(bad), std::nullopt) << bad;
-  for (const std::int64_t s : {std::int64_t{0}, std::int64_t{784111777}, std::int64_t{951782400}, std::int64_t{4102444800}}) {
+  for (const std::int64_t s :
+       {std::int64_t{0}, std::int64_t{784111777}, std::int64_t{951782400}, std::int64_t{4102444800}}) {
     char text[http_date_bytes];
     write_http_date(text, s);
     EXPECT_EQ(read_http_date({text, sizeof text}), s);
@@ -58,7 +59,9 @@ TEST_F(http_pieces, dates_are_read_in_all_three_forms_and_written_in_the_first) 
 
 TEST_F(http_pieces, preconditions_follow_rfc_9110) {
   const validators v{"\"abc\"", 784111777};
-  const auto check = [&](const std::string& lines, method m = method::get) { return check_preconditions(with(lines), m, v); };
+  const auto check = [&](const std::string& lines, method m = method::get) {
+    return check_preconditions(with(lines), m, v);
+  };
   EXPECT_EQ(check(""), 0);
   EXPECT_EQ(check("If-None-Match: \"abc\"\r\n"), 304);
   EXPECT_EQ(check("If-None-Match: W/\"abc\"\r\n"), 304);
@@ -73,7 +76,8 @@ TEST_F(http_pieces, preconditions_follow_rfc_9110) {
   EXPECT_EQ(check("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), 304);
   EXPECT_EQ(check("If-Modified-Since: Sun, 06 Nov 1994 08:49:36 GMT\r\n"), 0);
   EXPECT_EQ(check("If-Modified-Since: yesterday\r\n"), 0);
-  EXPECT_EQ(check("If-None-Match: \"x\"\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), 0) << "the tag counts";
+  EXPECT_EQ(check("If-None-Match: \"x\"\r\nIf-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), 0)
+      << "the tag counts";
   EXPECT_EQ(check("If-Match: \"abc\"\r\n"), 0);
   EXPECT_EQ(check("If-Match: W/\"abc\"\r\n"), 412) << "a strong comparison";
   EXPECT_EQ(check("If-Match: *\r\n"), 0);
@@ -92,12 +96,16 @@ TEST_F(http_pieces, preconditions_follow_rfc_9110) {
 std::string ranges_of(std::string_view value, std::uint64_t size) {
   range_set set;
   switch (set.read(value, size)) {
-    case range_set::verdict::whole: return "whole";
-    case range_set::verdict::unsatisfiable: return "416";
-    case range_set::verdict::parts: break;
+    case range_set::verdict::whole:
+      return "whole";
+    case range_set::verdict::unsatisfiable:
+      return "416";
+    case range_set::verdict::parts:
+      break;
   }
   std::string text;
-  for (const byte_range& r : set.parts()) text += std::to_string(r.first) + "+" + std::to_string(r.bytes) + " ";
+  for (const byte_range& r : set.parts())
+    text += std::to_string(r.first) + "+" + std::to_string(r.bytes) + " ";
   return text;
 }
 
@@ -115,12 +123,13 @@ TEST_F(http_pieces, rows_62_and_63_ranges) {
   EXPECT_EQ(ranges_of("bytes=9223372036854775808-", 100), "416");
   EXPECT_EQ(ranges_of("bytes=0-9223372036854775808", 100), "0+100 ");
   EXPECT_EQ(ranges_of("bytes=0-99999999999999999999999999", 100), "0+100 ");
-  for (const char* ignored : {"bytes=5-4", "bytes=", "bytes=-", "bytes=a-b", "bytes=1", "bytes=1-2,", "bytes=0x1-5", "bytes=+1-5",
-                              "bytes 0-1", "lines=0-1", "", "bytes=0-1;5-6"})
+  for (const char* ignored : {"bytes=5-4", "bytes=", "bytes=-", "bytes=a-b", "bytes=1", "bytes=1-2,",
+                              "bytes=0x1-5", "bytes=+1-5", "bytes 0-1", "lines=0-1", "", "bytes=0-1;5-6"})
     EXPECT_EQ(ranges_of(ignored, 100), "whole") << ignored;
   EXPECT_EQ(ranges_of("bytes=0-50,40-60", 100), "whole") << "overlapping";
   EXPECT_EQ(ranges_of("bytes=0-,0-", 100), "whole");
-  EXPECT_EQ(ranges_of("bytes=0-0,2-2,4-4,6-6,8-8,10-10,12-12,14-14", 100), "0+1 2+1 4+1 6+1 8+1 10+1 12+1 14+1 ");
+  EXPECT_EQ(ranges_of("bytes=0-0,2-2,4-4,6-6,8-8,10-10,12-12,14-14", 100),
+            "0+1 2+1 4+1 6+1 8+1 10+1 12+1 14+1 ");
   EXPECT_EQ(ranges_of("bytes=0-0,2-2,4-4,6-6,8-8,10-10,12-12,14-14,16-16", 100), "whole") << "too many";
 }
 
@@ -176,10 +185,16 @@ TEST_F(http_pieces, cookies) {
   EXPECT_EQ(cookie_in("", "a"), std::nullopt);
   EXPECT_EQ(cookie_in(";;=;a", "a"), std::nullopt);
   EXPECT_EQ(set_cookie_value("a", "b", {}), "a=b; Path=/; HttpOnly; SameSite=Lax");
-  EXPECT_EQ(set_cookie_value("a", "", {.path = "", .domain = "x.org", .max_age_s = 0, .secure = true, .http_only = false,
-                                       .same_site = same_site::none}),
+  EXPECT_EQ(set_cookie_value("a", "",
+                             {.path = "",
+                              .domain = "x.org",
+                              .max_age_s = 0,
+                              .secure = true,
+                              .http_only = false,
+                              .same_site = same_site::none}),
             "a=; Domain=x.org; Max-Age=0; Secure; SameSite=None");
-  for (const char* bad : {"b;c", "b c", "b,c", "b\"", "b\\", "b\r\nX: y", "\xe9"}) EXPECT_EQ(set_cookie_value("a", bad, {}), "");
+  for (const char* bad : {"b;c", "b c", "b,c", "b\"", "b\\", "b\r\nX: y", "\xe9"})
+    EXPECT_EQ(set_cookie_value("a", bad, {}), "");
   EXPECT_EQ(set_cookie_value("a b", "c", {}), "");
   EXPECT_EQ(set_cookie_value("a", "c", {.path = "/;x"}), "");
 }
@@ -197,7 +212,8 @@ TEST_F(http_pieces, addresses) {
     address_set one;
     EXPECT_TRUE(one.add(good)) << good;
   }
-  for (const char* bad : {"", "10.0.0.0/33", "fd00::/129", "10.0.0.0/", "10.0.0.0/x", "a", "10.0.0"}) EXPECT_FALSE(set.add(bad)) << bad;
+  for (const char* bad : {"", "10.0.0.0/33", "fd00::/129", "10.0.0.0/", "10.0.0.0/x", "a", "10.0.0"})
+    EXPECT_FALSE(set.add(bad)) << bad;
   set.add("10.0.0.0/9");
   set.add("fd00::/9");
   set.add("192.168.1.7");
@@ -216,8 +232,11 @@ TEST_F(http_pieces, addresses) {
 TEST_F(http_pieces, proxy_headers_whole_and_cut_short) {
   using progress = proxy_header::progress;
   const auto read = [](std::string_view bytes, proxy_header& h) { return h.read(as_bytes(bytes)); };
-  const std::string binary_four = std::string{"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", 16} + std::string{"\x01\x02\x03\x04\x05\x06\x07\x08\x12\x34\0\x50", 12};
-  const std::string binary_six = std::string{"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x25", 16} + std::string(15, '\0') + "\x01" + std::string(16, '\0') + std::string{"\x12\x34\0\x50\x04", 5};
+  const std::string binary_four = std::string{"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c", 16} +
+                                  std::string{"\x01\x02\x03\x04\x05\x06\x07\x08\x12\x34\0\x50", 12};
+  const std::string binary_six = std::string{"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x25", 16} +
+                                 std::string(15, '\0') + "\x01" + std::string(16, '\0') +
+                                 std::string{"\x12\x34\0\x50\x04", 5};
   struct {
     std::string bytes, source;
   } const good[] = {{"PROXY TCP4 1.2.3.4 5.6.7.8 4660 80\r\n", "1.2.3.4:4660"},
@@ -234,14 +253,17 @@ TEST_F(http_pieces, proxy_headers_whole_and_cut_short) {
     EXPECT_EQ(h.source ? h.source->text() : "", c.source);
     for (std::size_t cut = 0; cut != c.bytes.size(); ++cut) {
       proxy_header part;
-      EXPECT_EQ(read(std::string_view{c.bytes}.substr(0, cut), part), progress::more) << c.source << " cut at " << cut;
+      EXPECT_EQ(read(std::string_view{c.bytes}.substr(0, cut), part), progress::more)
+          << c.source << " cut at " << cut;
     }
   }
   for (const std::string& bad :
-       {std::string{"GET / HTTP/1.1\r\n"}, std::string{"PROXY TCP4 1.2.3.4 5.6.7.8 4660\r\n"}, std::string{"PROXY TCP4 ::1 ::2 1 2\r\n"},
-        std::string{"PROXY TCP4 1.2.3.4 5.6.7.8 65536 80\r\n"}, std::string{"PROXY TCP4 1.2.3.4 5.6.7.8 01 80\r\n"},
-        std::string{"PROXY  TCP4 1.2.3.4 5.6.7.8 1 80\r\n"}, std::string{"PROXY TCP4 1.2.3.4 5.6.7.8 1 80 \r\n"},
-        "PROXY " + std::string(120, 'x'), std::string{"\r\n\r\n\0\r\nQUIT\n\x11\x11\0\x0c", 16} + std::string(12, 'x'),
+       {std::string{"GET / HTTP/1.1\r\n"}, std::string{"PROXY TCP4 1.2.3.4 5.6.7.8 4660\r\n"},
+        std::string{"PROXY TCP4 ::1 ::2 1 2\r\n"}, std::string{"PROXY TCP4 1.2.3.4 5.6.7.8 65536 80\r\n"},
+        std::string{"PROXY TCP4 1.2.3.4 5.6.7.8 01 80\r\n"},
+        std::string{"PROXY  TCP4 1.2.3.4 5.6.7.8 1 80\r\n"},
+        std::string{"PROXY TCP4 1.2.3.4 5.6.7.8 1 80 \r\n"}, "PROXY " + std::string(120, 'x'),
+        std::string{"\r\n\r\n\0\r\nQUIT\n\x11\x11\0\x0c", 16} + std::string(12, 'x'),
         std::string{"\r\n\r\n\0\r\nQUIT\n\x22\x11\0\x0c", 16} + std::string(12, 'x'),
         std::string{"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x08", 16} + std::string(8, 'x'),
         std::string{"\r\n\r\n\0\r\nQUIT\n\x21\x11\xff\xff", 16}}) {
@@ -287,7 +309,8 @@ TEST_F(http_pieces, row_67_expanding_ends_at_its_limit) {
   EXPECT_EQ(expands->add(packed, plain), expander::progress::too_long);
   EXPECT_LT(plain.bytes(), 200'000u);
   chain unused;
-  EXPECT_EQ(expander::make("gzip", 1000)->add(chain::copy_of("this is not gzip"), unused), expander::progress::broken);
+  EXPECT_EQ(expander::make("gzip", 1000)->add(chain::copy_of("this is not gzip"), unused),
+            expander::progress::broken);
   EXPECT_EQ(expander::make("br", 1000), nullptr);
 }
 

@@ -2,14 +2,14 @@
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/stream.hpp>
 
+#include "support/http_server_fixture.hpp"
+
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <chrono>
 #include <stdexcept>
 #include <thread>
-
-#include "support/http_server_fixture.hpp"
 
 namespace catenet::test {
 namespace {

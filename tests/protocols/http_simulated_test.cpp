@@ -1,13 +1,14 @@
-// The HTTP server in the simulation: whatever kernel and network do, each client gets exactly its answers, in order.
+// The HTTP server in the simulation: whatever kernel and network do, each client gets exactly its answers, in
+// order.
 #include <catenet/engine/log.hpp>
+
+#include "support/http_world.hpp"
 
 #include <gtest/gtest.h>
 
 #include <memory>
 #include <string>
 #include <vector>
-
-#include "support/http_world.hpp"
 
 namespace catenet::test {
 namespace {
@@ -31,35 +32,44 @@ class knowing_client final : public simulated_peer {
   [[nodiscard]] std::string problem() const {
     if (!problem_.empty()) return problem_;
     if (to_send_ != 0 || expected_.size() != answered_)
-      return std::to_string(answered_) + " of " + std::to_string(expected_.size()) + " answers, " + std::to_string(to_send_) +
-             " not sent; left over: " + got_.substr(0, 200);
+      return std::to_string(answered_) + " of " + std::to_string(expected_.size()) + " answers, " +
+             std::to_string(to_send_) + " not sent; left over: " + got_.substr(0, 200);
     return {};
   }
 
  private:
   void send_some() {
     std::string bytes;
-    for (std::uint64_t n = random_.between(1, 20); n != 0 && to_send_ != 0; --n, --to_send_) bytes += make_request();
+    for (std::uint64_t n = random_.between(1, 20); n != 0 && to_send_ != 0; --n, --to_send_)
+      bytes += make_request();
     send(bytes);
     if (to_send_ != 0) after(random_.below(20'000));
   }
 
   std::string make_request() {
     const auto number = std::to_string(random_.below(60));
-    const auto request = [&](const std::string& first, const std::string& rest) { return first + " HTTP/1.1\r\nHost: a\r\n" + rest; };
-    switch (random_.below(9)) {
-      case 0: return expect("late " + number), request("GET /late/" + number, "\r\n");
-      case 1: return expect(std::string(random_.below(2) * 70'000 + 7, 'b')), request("GET /bytes/" + std::to_string(expected_.back().size()), "\r\n");
+    const auto request = [&](const std::string& first, const std::string& rest) {
+      return first + " HTTP/1.1\r\nHost: a\r\n" + rest;
+    };
+    switch (random_.below(10)) {
+      case 0:
+        return expect("late " + number), request("GET /late/" + number, "\r\n");
+      case 1:
+        return expect(std::string(random_.below(2) * 70'000 + 7, 'b')),
+               request("GET /bytes/" + std::to_string(expected_.back().size()), "\r\n");
       case 2: {
         std::string body;
-        for (int i = std::stoi(number); i > 0; --i) body += std::string(static_cast<std::size_t>(i) * 100, 'p');
+        for (int i = std::stoi(number); i > 0; --i)
+          body += std::string(static_cast<std::size_t>(i) * 100, 'p');
         return expect(body), request("GET /pieces/" + number, "\r\n");
       }
       case 3: {
         const std::string body(random_.below(30'000), 'e');
-        return expect(body), request("POST /echo", "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
+        return expect(body),
+               request("POST /echo", "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body);
       }
-      case 4: return expect("ignored"), request("POST /ignore", "Content-Length: 5\r\n\r\n12345");
+      case 4:
+        return expect("ignored"), request("POST /ignore", "Content-Length: 5\r\n\r\n12345");
       case 5: {
         std::string body;
         std::size_t sum = 0;
@@ -71,11 +81,19 @@ class knowing_client final : public simulated_peer {
           sum += part;
         }
         const char* target = random_.chance(500) ? "POST /count" : "POST /slow-reader";
-        return expect(std::to_string(sum)), request(target, "Transfer-Encoding: chunked\r\n\r\n" + body + "0\r\n\r\n");
+        return expect(std::to_string(sum)),
+               request(target, "Transfer-Encoding: chunked\r\n\r\n" + body + "0\r\n\r\n");
       }
-      case 6: return expect("hello " + number), request("GET /hello/" + number, "X-Long: " + std::string(random_.below(6000), 'x') + "\r\n\r\n");
-      case 7: return expect("the handler failed\n"), request("GET /throws", "\r\n");
-      default: return expect("Hello, World!"), request("GET /", "\r\n");
+      case 6:
+        return expect("hello " + number),
+               request("GET /hello/" + number,
+                       "X-Long: " + std::string(random_.below(6000), 'x') + "\r\n\r\n");
+      case 8:
+        return expect(std::string(30'000, 'w')), request("POST /both-ways", "Content-Length: 5\r\n\r\n12345");
+      case 7:
+        return expect("the handler failed\n"), request("GET /throws", "\r\n");
+      default:
+        return expect("Hello, World!"), request("GET /", "\r\n");
     }
   }
   void expect(std::string body) { expected_.push_back(std::move(body)); }

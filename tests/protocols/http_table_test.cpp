@@ -1,4 +1,7 @@
 // The table of bad input through a server on a socket.
+#include "support/http_cases.hpp"
+#include "support/http_test_server.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -6,9 +9,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-
-#include "support/http_cases.hpp"
-#include "support/http_test_server.hpp"
 
 namespace catenet::test {
 namespace {
@@ -60,7 +60,8 @@ TEST_P(http_table_server, answers_and_stays_in_step_or_closes) {
   expect_answers(server, {size + 5});
   // What the codec decides is cut at every place without a socket (http_codec_test); the rest here.
   if (GetParam().row > 60)
-    for (std::size_t cut = 2; cut < size; cut += std::max<std::size_t>(1, size / 200)) expect_answers(server, {cut});
+    for (std::size_t cut = 2; cut < size; cut += std::max<std::size_t>(1, size / 200))
+      expect_answers(server, {cut});
   EXPECT_EQ(server.wait_until_idle(), "");
 }
 

@@ -1,10 +1,10 @@
-// The rows of the table that are bytes and an answer. The others need a clock, or a peer that misbehaves: they are in
-// http_*_test.cpp, under their numbers.
+// The rows of the table that are bytes and an answer. The others need a clock, or a peer that misbehaves:
+// they are in http_*_test.cpp, under their numbers.
 #include "support/http_cases.hpp"
 
-#include <string_view>
-
 #include "support/gzip.hpp"
+
+#include <string_view>
 
 namespace catenet::test {
 
@@ -256,13 +256,14 @@ void trailers(table& t) {
 }
 
 void files(table& t) {
-  const auto file = [&](int row, const char* name, const std::string& path, const std::string& lines, int status) {
+  const auto file = [&](int row, const char* name, const std::string& path, const std::string& lines,
+                        int status) {
     t.ok(row, name, "GET /files/" + path + " HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n", status);
   };
   file(61, "inside", "ten", "", 200);
   int n = 0;
-  for (const char* path : {"../secret", "ten/../../secret", "%2e%2e/secret", "..%2fsecret", "..%5csecret", "/ten", "./ten",
-                           "link-out", "%252e%252e/secret", "ten/", "ten%2f"})
+  for (const char* path : {"../secret", "ten/../../secret", "%2e%2e/secret", "..%2fsecret", "..%5csecret",
+                           "/ten", "./ten", "link-out", "%252e%252e/secret", "ten/", "ten%2f"})
     file(61, ("outside_" + std::to_string(n++)).c_str(), path, "", 404);
   file(61, "nul", "ten%00.txt", "", 400);
   std::string many = "Range: bytes=0-0";
@@ -301,10 +302,12 @@ void applications(table& t) {
   closes("more_behind", expand("gzip", gzip("hello") + "x"), 400);
   const std::string up = "Connection: Upgrade\r\nUpgrade: nothing\r\n";
   t.ok(68, "with_a_body", "GET /up HTTP/1.1\r\nHost: a\r\n" + up + "Content-Length: 5\r\n\r\nhello", 400);
-  t.ok(68, "with_chunks", "GET /up HTTP/1.1\r\nHost: a\r\n" + up + "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 400);
+  t.ok(68, "with_chunks",
+       "GET /up HTTP/1.1\r\nHost: a\r\n" + up + "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n", 400);
   t.ok(68, "by_post", "POST /up HTTP/1.1\r\nHost: a\r\n" + up + "\r\n", 400);
   t.ok(68, "where_there_is_none", "GET / HTTP/1.1\r\nHost: a\r\n" + up + "\r\n");
-  t.ok(69, "in_http_1_0", "GET /up HTTP/1.0\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: nothing\r\n\r\n");
+  t.ok(69, "in_http_1_0",
+       "GET /up HTTP/1.0\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: nothing\r\n\r\n");
 }
 
 std::vector<http_case> make() {

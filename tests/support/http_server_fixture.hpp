@@ -3,6 +3,8 @@
 
 #include <catenet/engine/log.hpp>
 
+#include "support/http_test_server.hpp"
+
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -10,8 +12,6 @@
 #include <optional>
 #include <string>
 #include <thread>
-
-#include "support/http_test_server.hpp"
 
 namespace catenet::test {
 
@@ -61,12 +61,14 @@ inline void body_routes(http::server& web) {
     while (auto part = co_await rq.body().next())
       if (!co_await rs.write(std::move(*part))) co_return;
   });
-  web.post("/text", [](http::request& rq, http::response& rs) -> task<> { rs.text(co_await rq.body().text(1000)); });
+  web.post("/text",
+           [](http::request& rq, http::response& rs) -> task<> { rs.text(co_await rq.body().text(1000)); });
   web.post("/ignore", [](http::request&, http::response& rs) { rs.text("ignored"); });
   web.post("/trailer", [](http::request& rq, http::response& rs) -> task<> {
     while (co_await rq.body().next()) {
     }
-    rs.text(rq.body().trailer("Digest").value_or("none"), "|", rq.body().trailer("Content-Length").value_or("none"));
+    rs.text(rq.body().trailer("Digest").value_or("none"), "|",
+            rq.body().trailer("Content-Length").value_or("none"));
   });
 }
 

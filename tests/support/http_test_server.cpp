@@ -95,8 +95,10 @@ class table_files {
 void add_bad_fields(http::server& web) {
   web.get("/bad/value", [](http::request&, http::response& rs) { rs.header("A", "b\r\nC: d").text("x"); });
   web.get("/bad/name", [](http::request&, http::response& rs) { rs.header("A: b\r\nC", "d").text("x"); });
-  web.get("/bad/nul", [](http::request&, http::response& rs) { rs.header("A", std::string_view{"b\0c", 3}).text("x"); });
-  web.get("/bad/framing", [](http::request&, http::response& rs) { rs.header("Content-Length", "3").text("x"); });
+  web.get("/bad/nul",
+          [](http::request&, http::response& rs) { rs.header("A", std::string_view{"b\0c", 3}).text("x"); });
+  web.get("/bad/framing",
+          [](http::request&, http::response& rs) { rs.header("Content-Length", "3").text("x"); });
 }
 
 }  // namespace
@@ -105,7 +107,8 @@ void add_table_routes(http::server& web) {
   static const table_files files;
   web.files("/files", files.root(), {.hot_bytes_max = 0});  // nothing is to be left when all is idle
   add_bad_fields(web);
-  web.post("/expand", [](http::request& rq, http::response& rs) -> task<> { rs.text(co_await rq.body().text(1 << 20)); },
+  web.post("/expand",
+           [](http::request& rq, http::response& rs) -> task<> { rs.text(co_await rq.body().text(1 << 20)); },
            {.expand_max = 10'000});
   const auto up = [](http::request& rq, http::response& rs) {
     if (!rq.head().upgrade) return rs.text("no upgrade");

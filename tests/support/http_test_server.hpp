@@ -43,9 +43,9 @@ class http_test_server {
   std::thread thread_;
 };
 
-/// The routes of the table of bad input: GET / and /hello/{name}, POST /echo; GET /files/ with one file, "ten"; GET
-/// /bad/{value, name, framing, type}, which set a field that may not go out; POST /expand, which takes gzip up to
-/// 10,000 bytes; /up, which upgrades whoever asks for it.
+/// The routes of the table of bad input: GET / and /hello/{name}, POST /echo; GET /files/ with one file,
+/// "ten"; GET /bad/{value, name, framing, type}, which set a field that may not go out; POST /expand, which
+/// takes gzip up to 10,000 bytes; /up, which upgrades whoever asks for it.
 void add_table_routes(http::server& web);
 
 struct http_answer {

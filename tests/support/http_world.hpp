@@ -60,6 +60,19 @@ inline void add_world_routes(http::server& web, upgraded_echo& echo) {
     }
     rs.text(bytes);
   });
+  web.post("/both-ways", [](request& rq, response& rs) -> task<> {
+    std::uint64_t bytes = 0;
+    const task<> reader = [](request& of, std::uint64_t& sum) -> task<> {
+      try {
+        while (auto part = co_await of.body().next()) sum += part->bytes();
+      } catch (const http::aborted&) {  // write() is false then, too
+      }
+    }(rq, bytes);
+    bool gone = false;
+    rq.on_gone([&gone] { gone = true; });
+    for (int i = 0; i != 5 && !gone; ++i)
+      if (!co_await rs.write(std::string(static_cast<std::size_t>(i) * 3000, 'w'))) co_return;
+  });
   web.post("/ignore", [](request&, response& rs) { rs.text("ignored"); });
   web.get("/throws", [](request&, response&) { throw std::runtime_error("on purpose"); });
   web.get("/silent", [](request&, response&) -> task<> { co_return; });
@@ -73,15 +86,16 @@ inline void add_world_routes(http::server& web, upgraded_echo& echo) {
 
 class http_world {
  public:
-  explicit http_world(simulation_options how, http::server_options web = {}) : world(how), net_(options(world)) {
+  explicit http_world(simulation_options how, http::server_options web = {})
+      : world(how), net_(options(world)) {
     web_ = std::make_unique<http::server>(*net_, std::move(web));
     add_world_routes(*web_, echo_);
     if (const error e = web_->listen("127.0.0.1:0", &at)) world.violated(e.text());
     if (const error e = world.start(*net_)) world.violated(e.text());
   }
 
-  /// Runs until `done` says so or nothing is left to do, then stops the server. True when all came to its end; else
-  /// violation() may tell more.
+  /// Runs until `done` says so or nothing is left to do, then stops the server. True when all came to its
+  /// end; else violation() may tell more.
   template <class F>
   bool run(F&& done, int steps_max = 200'000) {
     int steps = 0;

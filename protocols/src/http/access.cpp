@@ -1,7 +1,6 @@
 // The line of an access log.
-#include <catenet/http/access.hpp>
-
 #include <catenet/engine/endpoint.hpp>
+#include <catenet/http/access.hpp>
 #include <catenet/http/request_head.hpp>
 
 #include <ctime>

@@ -22,7 +22,9 @@ ip_address mapped(const void* four_bytes) {
   return a;
 }
 
-bool is_mapped(const ip_address& a) { return std::equal(mapped_prefix.begin(), mapped_prefix.end(), a.bytes.begin()); }
+bool is_mapped(const ip_address& a) {
+  return std::equal(mapped_prefix.begin(), mapped_prefix.end(), a.bytes.begin());
+}
 
 }  // namespace
 
@@ -59,7 +61,9 @@ std::optional<ip_address> ip_address::parse(std::string_view text) {
 std::string ip_address::text() const {
   char out[INET6_ADDRSTRLEN];
   const bool four = is_mapped(*this);
-  return inet_ntop(four ? AF_INET : AF_INET6, bytes.data() + (four ? 12 : 0), out, sizeof out) == nullptr ? "" : out;
+  return inet_ntop(four ? AF_INET : AF_INET6, bytes.data() + (four ? 12 : 0), out, sizeof out) == nullptr
+             ? ""
+             : out;
 }
 
 ip_address ip_address::network() const {
@@ -87,7 +91,8 @@ bool address_set::add(std::string_view text) {
 bool address_set::contains(const ip_address& a) const {
   return std::any_of(networks_.begin(), networks_.end(), [&](const network& n) {
     const std::size_t whole = n.bits / 8;
-    if (!std::equal(a.bytes.begin(), a.bytes.begin() + static_cast<std::ptrdiff_t>(whole), n.address.bytes.begin()))
+    if (!std::equal(a.bytes.begin(), a.bytes.begin() + static_cast<std::ptrdiff_t>(whole),
+                    n.address.bytes.begin()))
       return false;
     const unsigned rest = n.bits % 8;
     return rest == 0 || (a.bytes[whole] ^ n.address.bytes[whole]) >> (8 - rest) == 0;

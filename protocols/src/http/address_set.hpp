@@ -18,8 +18,9 @@ namespace catenet::http {
 struct ip_address {
   std::array<std::uint8_t, 16> bytes{};
 
-  static std::optional<ip_address> of(const endpoint& e);     ///< none for a UNIX socket
-  static std::optional<ip_address> parse(std::string_view text);  ///< "1.2.3.4", "::1", "[::1]", with ":port" or without
+  static std::optional<ip_address> of(const endpoint& e);  ///< none for a UNIX socket
+  static std::optional<ip_address> parse(
+      std::string_view text);  ///< "1.2.3.4", "::1", "[::1]", with ":port" or without
   [[nodiscard]] std::string text() const;
   /// For counting: IPv6 by its /64, because a host has as many addresses there as it likes.
   [[nodiscard]] ip_address network() const;

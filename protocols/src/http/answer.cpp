@@ -4,13 +4,13 @@
 #include <catenet/http/access.hpp>
 #include <catenet/http/status.hpp>
 
-#include <algorithm>
-#include <cstring>
-#include <string>
-
 #include "http/conditional.hpp"
 #include "http/mime.hpp"
 #include "http/sessions.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
 
 namespace catenet::http {
 
@@ -255,7 +255,8 @@ void sessions::begin_pieces(exchange& x, chain& out) {
   x.piecewise = true;
   if (x.status == 0) x.status = 200;
   x.close_after = wants_close(x);
-  if (const compression& o = service_.options.compression; o.on && !x.has_length && !never_has_body(x.status)) {
+  if (const compression& o = service_.options.compression;
+      o.on && !x.has_length && !never_has_body(x.status)) {
     const coding c = choose_coding(x);
     x.packs = compressor::make(c, o.level);
     if (x.packs) x.rs.header("Vary", "Accept-Encoding").header("Content-Encoding", name_of(c));
@@ -279,7 +280,8 @@ bool sessions::write(exchange& x, chain&& piece, bool& waits) {
   if (x.wire == nullptr || x.wire->closing() || x.refused) return false;
   chain out;
   if (!x.piecewise) begin_pieces(x, out);
-  if (!piece.empty() && !x.bodiless() && !(pack(x, piece, compressor::until::flush) && frame(x, std::move(piece), out))) {
+  if (!piece.empty() && !x.bodiless() &&
+      !(pack(x, piece, compressor::until::flush) && frame(x, std::move(piece), out))) {
     x.wire->abort();
     return false;
   }

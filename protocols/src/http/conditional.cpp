@@ -22,8 +22,8 @@ std::optional<std::uint64_t> read_number(std::string_view digits) {
   return sum;
 }
 
-// Whether a list of entity tags has ours. Tags are compared with their quotes; "W/" is passed over in a weak comparison
-// and ends the hope of a match in a strong one.
+// Whether a list of entity tags has ours. Tags are compared with their quotes; "W/" is passed over in a weak
+// comparison and ends the hope of a match in a strong one.
 bool has_tag(std::string_view list, std::string_view etag, bool weak) {
   if (list == "*") return true;
   while (!list.empty()) {
@@ -81,7 +81,8 @@ bool range_applies(const fields& f, const validators& of) {
 range_set::verdict range_set::read(std::string_view value, std::uint64_t size) {
   constexpr std::string_view unit = "bytes=";
   count_ = 0;
-  if (value.size() < unit.size() || !equal_ignoring_case(value.substr(0, unit.size()), unit)) return verdict::whole;
+  if (value.size() < unit.size() || !equal_ignoring_case(value.substr(0, unit.size()), unit))
+    return verdict::whole;
   std::size_t asked = 0;
   const bool well_formed = for_each_element(value.substr(unit.size()), [&](std::string_view one) {
     return ++asked <= ranges_max && add(one, size);
@@ -128,7 +129,8 @@ std::int64_t days_of(std::int64_t year, unsigned month, unsigned day) {
   const std::int64_t era = (year >= 0 ? year : year - 399) / 400;
   const auto of_era = static_cast<unsigned>(year - era * 400);
   const unsigned of_year = (153 * (month > 2 ? month - 3 : month + 9) + 2) / 5 + day - 1;
-  return era * 146097 + static_cast<std::int64_t>(of_era * 365 + of_era / 4 - of_era / 100 + of_year) - 719468;
+  return era * 146097 + static_cast<std::int64_t>(of_era * 365 + of_era / 4 - of_era / 100 + of_year) -
+         719468;
 }
 
 // The pieces of a date, taken from the front of the text one after the other.
@@ -144,7 +146,8 @@ struct date_reader {
     unsigned value = 0;
     good = good && left.size() >= count;
     for (std::size_t i = 0; good && i != count; ++i) {
-      const char c = left[i] == ' ' && i == 0 && count == 2 ? '0' : left[i];  // asctime pads the day with a space
+      const char c =
+          left[i] == ' ' && i == 0 && count == 2 ? '0' : left[i];  // asctime pads the day with a space
       good = c >= '0' && c <= '9';
       value = value * 10 + static_cast<unsigned>(c - '0');
     }
@@ -152,7 +155,8 @@ struct date_reader {
     return value;
   }
   unsigned month() {
-    const std::size_t at = good && left.size() >= 3 ? month_names.find(left.substr(0, 3)) : std::string_view::npos;
+    const std::size_t at =
+        good && left.size() >= 3 ? month_names.find(left.substr(0, 3)) : std::string_view::npos;
     good = good && at != std::string_view::npos && at % 3 == 0;
     if (good) left.remove_prefix(3);
     return good ? static_cast<unsigned>(at / 3 + 1) : 1;

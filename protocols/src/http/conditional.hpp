@@ -14,8 +14,8 @@ namespace catenet::http {
 
 /// What is known of what would be sent.
 struct validators {
-  std::string_view etag;             ///< with its quotes; strong
-  std::int64_t modified_s = 0;       ///< seconds since 1970
+  std::string_view etag;        ///< with its quotes; strong
+  std::int64_t modified_s = 0;  ///< seconds since 1970
 };
 
 /// 0: go on; 304 or 412: the answer (RFC 9110 §13.2.2).
@@ -26,8 +26,9 @@ struct byte_range {
   std::uint64_t bytes = 0;
 };
 
-/// The ranges to send. Few, in the order asked for, inside the content, and not overlapping: a request for more than
-/// that is answered as if it had not asked for ranges, so that no answer is much larger than the content.
+/// The ranges to send. Few, in the order asked for, inside the content, and not overlapping: a request for
+/// more than that is answered as if it had not asked for ranges, so that no answer is much larger than the
+/// content.
 class range_set {
  public:
   static constexpr std::size_t ranges_max = 8;
@@ -47,7 +48,8 @@ class range_set {
   std::size_t count_ = 0;
 };
 
-/// Whether a Range is to be looked at: there is no If-Range, or it names what would be sent (RFC 9110 §13.1.5).
+/// Whether a Range is to be looked at: there is no If-Range, or it names what would be sent (RFC 9110
+/// §13.1.5).
 bool range_applies(const fields& f, const validators& of);
 
 /// Seconds since 1970 of any of the three forms (RFC 9110 §5.6.7); std::nullopt when it is none of them.

@@ -13,7 +13,7 @@ namespace catenet::http {
 namespace {
 
 constexpr std::size_t piece_bytes = 4096;
-constexpr int gzip_window = 15 + 16;      // zlib's way to ask for a gzip wrapping
+constexpr int gzip_window = 15 + 16;         // zlib's way to ask for a gzip wrapping
 constexpr int any_inflate_window = 15 + 32;  // gzip or zlib, told by the first bytes
 
 Bytef* zlib_in(std::span<const std::byte> bytes) {
@@ -88,7 +88,8 @@ class brotli_compressor final : public compressor {
       if (!room) return false;
       auto* next_out = reinterpret_cast<std::uint8_t*>(room.bytes().data());
       std::size_t left_out = room.bytes().size();
-      if (BrotliEncoderCompressStream(state_, operation, &left_in, &next_in, &left_out, &next_out, nullptr) == BROTLI_FALSE)
+      if (BrotliEncoderCompressStream(state_, operation, &left_in, &next_in, &left_out, &next_out, nullptr) ==
+          BROTLI_FALSE)
         return false;
       room.commit(room.bytes().size() - left_out);
     } while (left_in != 0 || BrotliEncoderHasMoreOutput(state_) == BROTLI_TRUE);
@@ -108,9 +109,12 @@ std::unique_ptr<compressor> made(int level) {
 
 std::unique_ptr<compressor> compressor::make(coding c, int level) {
   switch (c) {
-    case coding::gzip: return made<gzip_compressor>(level);
-    case coding::brotli: return made<brotli_compressor>(level);
-    case coding::identity: break;
+    case coding::gzip:
+      return made<gzip_compressor>(level);
+    case coding::brotli:
+      return made<brotli_compressor>(level);
+    case coding::identity:
+      break;
   }
   return nullptr;
 }

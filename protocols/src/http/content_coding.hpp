@@ -23,8 +23,8 @@ class compressor {
   static std::unique_ptr<compressor> make(coding c, int level);
 
   enum class until : std::uint8_t { more, flush, end };
-  /// Takes all of `in` and appends what comes out. `flush`: everything so far can be read at the other end; `end`: the
-  /// body is complete. False when memory ran out. `in` has no file regions.
+  /// Takes all of `in` and appends what comes out. `flush`: everything so far can be read at the other end;
+  /// `end`: the body is complete. False when memory ran out. `in` has no file regions.
   virtual bool add(const chain& in, chain& out, until how) = 0;
 };
 
@@ -36,7 +36,8 @@ class expander {
   ~expander();
 
   enum class progress : std::uint8_t { more, end, too_long, broken };
-  /// Takes all of `in` and appends what comes out; stops as soon as that is too long. What follows the end is broken.
+  /// Takes all of `in` and appends what comes out; stops as soon as that is too long. What follows the end is
+  /// broken.
   progress add(const chain& in, chain& out);
 
  private:

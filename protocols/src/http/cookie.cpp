@@ -1,9 +1,9 @@
 // Reading and writing cookies.
 #include <catenet/http/cookie.hpp>
 
-#include <algorithm>
-
 #include "http/chars.hpp"
+
+#include <algorithm>
 
 namespace catenet::http {
 
@@ -23,8 +23,8 @@ bool valid_attribute(std::string_view value) {
 }  // namespace
 
 std::string set_cookie_value(std::string_view name, std::string_view value, const cookie_options& options) {
-  if (name.empty() || !all_are(name, char_token) || !valid_cookie_value(value) || !valid_attribute(options.path) ||
-      !valid_attribute(options.domain))
+  if (name.empty() || !all_are(name, char_token) || !valid_cookie_value(value) ||
+      !valid_attribute(options.path) || !valid_attribute(options.domain))
     return {};
   std::string text{name};
   (text += '=') += value;
@@ -34,9 +34,15 @@ std::string set_cookie_value(std::string_view name, std::string_view value, cons
   if (options.secure) text += "; Secure";
   if (options.http_only) text += "; HttpOnly";
   switch (options.same_site) {
-    case same_site::strict: text += "; SameSite=Strict"; break;
-    case same_site::lax: text += "; SameSite=Lax"; break;
-    case same_site::none: text += "; SameSite=None"; break;
+    case same_site::strict:
+      text += "; SameSite=Strict";
+      break;
+    case same_site::lax:
+      text += "; SameSite=Lax";
+      break;
+    case same_site::none:
+      text += "; SameSite=None";
+      break;
   }
   return text;
 }
@@ -48,7 +54,8 @@ std::optional<std::string_view> cookie_in(std::string_view list, std::string_vie
     const std::size_t equals = pair.find('=');
     if (equals != std::string_view::npos && pair.substr(0, equals) == name) {
       std::string_view value = pair.substr(equals + 1);
-      if (value.size() >= 2 && value.front() == '"' && value.back() == '"') value = value.substr(1, value.size() - 2);
+      if (value.size() >= 2 && value.front() == '"' && value.back() == '"')
+        value = value.substr(1, value.size() - 2);
       return value;
     }
     list.remove_prefix(std::min(end + 1, list.size()));

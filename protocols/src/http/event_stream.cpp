@@ -5,7 +5,9 @@ namespace catenet::http {
 
 namespace {
 
-bool is_one_line(std::string_view text) { return text.find_first_of(std::string_view{"\r\n\0", 3}) == text.npos; }
+bool is_one_line(std::string_view text) {
+  return text.find_first_of(std::string_view{"\r\n\0", 3}) == text.npos;
+}
 
 }  // namespace
 
@@ -26,7 +28,8 @@ std::string event_stream::text_of(std::string_view data, std::string_view name, 
   return text += '\n';
 }
 
-response::write_awaiter event_stream::send(std::string_view data, std::string_view name, std::string_view id) {
+response::write_awaiter event_stream::send(std::string_view data, std::string_view name,
+                                           std::string_view id) {
   return rs_.write(text_of(data, name, id));
 }
 

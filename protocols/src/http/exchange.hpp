@@ -15,13 +15,13 @@
 #include <catenet/http/response.hpp>
 #include <catenet/http/response_head.hpp>
 
-#include <cstdint>
-#include <memory>
-#include <string>
-
 #include "http/content_coding.hpp"
 #include "http/routes.hpp"
 #include "http/text_buffer.hpp"
+
+#include <cstdint>
+#include <memory>
+#include <string>
 
 namespace catenet {
 class stream;
@@ -79,9 +79,9 @@ struct exchange {
   std::unique_ptr<std::string> trailers;
   callback<void(stream&, chain&&)> take_over;
   std::coroutine_handle<> write_waiter;
-  callback<void()> gone;         ///< told once nobody is there any more
-  bool telling = false;          ///< that it is so: the exchange stays until all who wait know
-  bool over = false;             ///< the handler ended meanwhile
+  callback<void()> gone;  ///< told once nobody is there any more
+  bool telling = false;   ///< that it is so: the exchange stays until all who wait know
+  bool over = false;      ///< the handler ended meanwhile
 
   task<> running;                ///< the handler, where it waits
 
@@ -113,5 +113,8 @@ struct connection {
   std::unique_ptr<endpoint> client{};  ///< who it is from, where a proxy told
   bool watching = false;          ///< the rate of a body is being looked at
 };
+
+// What a client costs that sends its head or takes its answer slowly, besides one small block.
+static_assert(sizeof(connection) <= 136);
 
 }  // namespace catenet::http

@@ -17,8 +17,8 @@ namespace catenet::http {
 
 namespace {
 
-// openat2 is Linux 5.6. RESOLVE_BENEATH refuses whatever would leave the directory: "..", absolute links, links out.
-// O_NONBLOCK, lest a FIFO hold the core.
+// openat2 is Linux 5.6. RESOLVE_BENEATH refuses whatever would leave the directory: "..", absolute links,
+// links out. O_NONBLOCK, lest a FIFO hold the core.
 int open_beneath(int directory, const char* path) {
   open_how how{};
   how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
@@ -83,7 +83,8 @@ void file_cache::look(const std::string& path, known_file& file) const {
   file.modified_s = facts.st_mtim.tv_sec;
   file.changed_ns = nanoseconds(facts.st_mtim);
   char etag[48];
-  std::snprintf(etag, sizeof etag, "\"%" PRIx64 "-%" PRIx64 "\"", static_cast<std::uint64_t>(file.changed_ns), bytes);
+  std::snprintf(etag, sizeof etag, "\"%" PRIx64 "-%" PRIx64 "\"", static_cast<std::uint64_t>(file.changed_ns),
+                bytes);
   file.etag = etag;
   file.modified.resize(http_date_bytes);
   write_http_date(file.modified.data(), file.modified_s);

@@ -1,4 +1,5 @@
-// What one core remembers of the files beneath a directory: open descriptors, their facts, and small files whole.
+// What one core remembers of the files beneath a directory: open descriptors, their facts, and small files
+// whole.
 #pragma once
 
 #include <catenet/http/files.hpp>
@@ -15,17 +16,22 @@ namespace catenet::http {
 
 /// A file as it was when it was looked at.
 struct known_file {
-  enum class kind : std::uint8_t { missing, file, directory, unavailable };  ///< unavailable: no descriptor was free
+  enum class kind : std::uint8_t {
+    missing,
+    file,
+    directory,
+    unavailable
+  };  ///< unavailable: no descriptor was free
   kind what = kind::missing;
-  bool hot = false;           ///< content is memory, not a region of the file
-  chain content;              ///< to be shared; empty for an empty file
+  bool hot = false;  ///< content is memory, not a region of the file
+  chain content;     ///< to be shared; empty for an empty file
   std::uint64_t bytes = 0;
   std::int64_t modified_s = 0;
   std::uint64_t inode = 0;
   std::int64_t changed_ns = 0;
   std::uint32_t looked_ms = 0;
-  std::string etag;           ///< with its quotes
-  std::string modified;       ///< as an HTTP date
+  std::string etag;      ///< with its quotes
+  std::string modified;  ///< as an HTTP date
 };
 
 /// Of one directory and core. Descriptors that answers still use stay open when the file is forgotten.
@@ -34,8 +40,8 @@ class file_cache {
   /// `directory` is an open descriptor that outlives this.
   file_cache(int directory, const file_options& options) : directory_(directory), options_(options) {}
 
-  /// Looks a file up that lies beneath the directory; symbolic links are followed as long as they stay there. Valid
-  /// until the next call.
+  /// Looks a file up that lies beneath the directory; symbolic links are followed as long as they stay there.
+  /// Valid until the next call.
   known_file& look_up(std::string_view path, std::uint32_t now_ms);
 
  private:

@@ -1,10 +1,13 @@
 // http::server::files: a GET route that answers with the files beneath a directory.
-#include <catenet/http/files.hpp>
-
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/engine.hpp>
+#include <catenet/http/files.hpp>
 #include <catenet/http/request_head.hpp>
 #include <catenet/http/server.hpp>
+
+#include "http/conditional.hpp"
+#include "http/file_cache.hpp"
+#include "http/mime.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -14,10 +17,6 @@
 #include <memory>
 #include <stdexcept>
 #include <vector>
-
-#include "http/conditional.hpp"
-#include "http/file_cache.hpp"
-#include "http/mime.hpp"
 
 namespace catenet::http {
 
@@ -67,7 +66,8 @@ class directory {
   [[nodiscard]] bool presentable(const request& rq, std::string_view path) const;
   known_file* choose(answer& a, variant& chosen) const;
   void send(answer& a, known_file& file, const variant& coding) const;
-  static void send_parts(answer& a, known_file& file, std::span<const byte_range> parts, std::string_view type);
+  static void send_parts(answer& a, known_file& file, std::span<const byte_range> parts,
+                         std::string_view type);
   static void not_found(response& rs) { rs.status(404).text("there is nothing here\n"); }
 
   file_options options_;
@@ -75,17 +75,19 @@ class directory {
   std::vector<std::unique_ptr<file_cache>> caches_;  // one a core
 };
 
-// Names that a file system or a log might take for something else are not looked for at all. openat2 refuses what
-// would leave the directory; this refuses the rest (bad-input.md row 61).
+// Names that a file system or a log might take for something else are not looked for at all. openat2 refuses
+// what would leave the directory; this refuses the rest (bad-input.md row 61).
 bool directory::presentable(const request& rq, std::string_view path) const {
   const std::string_view raw = rq.head().path;
-  for (std::size_t i = raw.find('%'); i != std::string_view::npos && i + 2 < raw.size(); i = raw.find('%', i + 1))
+  for (std::size_t i = raw.find('%'); i != std::string_view::npos && i + 2 < raw.size();
+       i = raw.find('%', i + 1))
     if (equal_ignoring_case(raw.substr(i, 3), "%2f")) return false;
   if (path.find('\\') != std::string_view::npos) return false;
   while (!path.empty()) {
     const std::size_t slash = path.find('/');
     const std::string_view name = path.substr(0, slash);
-    if (name.empty() || name == "." || name == ".." || (!options_.hidden && name.front() == '.')) return false;
+    if (name.empty() || name == "." || name == ".." || (!options_.hidden && name.front() == '.'))
+      return false;
     if (slash == std::string_view::npos) break;
     path.remove_prefix(slash + 1);
   }
@@ -104,10 +106,14 @@ void directory::operator()(request& rq, response& rs) const {
   variant coding{};
   known_file* file = choose(a, coding);
   switch (file->what) {
-    case known_file::kind::missing: return not_found(rs);
-    case known_file::kind::unavailable: return rs.status(503).text("no descriptor is free\n");
-    case known_file::kind::file: return send(a, *file, coding);
-    case known_file::kind::directory: break;
+    case known_file::kind::missing:
+      return not_found(rs);
+    case known_file::kind::unavailable:
+      return rs.status(503).text("no descriptor is free\n");
+    case known_file::kind::file:
+      return send(a, *file, coding);
+    case known_file::kind::directory:
+      break;
   }
   if (asks_for_directory || options_.index.empty()) return not_found(rs);
   redirect_to_slash(rq, rs);
@@ -160,12 +166,14 @@ void directory::send(answer& a, known_file& file, const variant& coding) const {
 }
 
 // 206: one range as it is, several as multipart/byteranges (RFC 9110 §15.3.7).
-void directory::send_parts(answer& a, known_file& file, std::span<const byte_range> parts, std::string_view type) {
+void directory::send_parts(answer& a, known_file& file, std::span<const byte_range> parts,
+                           std::string_view type) {
   response& rs = a.rs;
   const auto place = [&](const byte_range& r) {
     char text[80];
     std::snprintf(text, sizeof text, "bytes %llu-%llu/%llu", static_cast<unsigned long long>(r.first),
-                  static_cast<unsigned long long>(r.first + r.bytes - 1), static_cast<unsigned long long>(file.bytes));
+                  static_cast<unsigned long long>(r.first + r.bytes - 1),
+                  static_cast<unsigned long long>(file.bytes));
     return std::string{text};
   };
   // The content must not contain it: nobody can have foreseen what the clock says. RFC 2046 §5.1.1.
@@ -198,8 +206,7 @@ server& server::files(std::string_view prefix, const std::string& directory_path
   while (prefix.ends_with('/')) prefix.remove_suffix(1);
   auto made = std::make_shared<directory>(directory_path, std::move(options), net().cores());
   get(std::string{prefix} + "/{path...}", [made](request& rq, response& rs) { (*made)(rq, rs); });
-  if (!prefix.empty())
-    get(prefix, redirect_to_slash);
+  if (!prefix.empty()) get(prefix, redirect_to_slash);
   return *this;
 }
 

@@ -33,7 +33,8 @@ void for_each_pair(std::string_view text, F&& f) {
     const std::size_t end = text.find('&');
     const std::string_view pair = text.substr(0, end);
     const std::size_t equals = pair.find('=');
-    const std::string_view value = equals == std::string_view::npos ? std::string_view{} : pair.substr(equals + 1);
+    const std::string_view value =
+        equals == std::string_view::npos ? std::string_view{} : pair.substr(equals + 1);
     if (!pair.empty() && !f(pair.substr(0, equals), value)) return;
     if (end == std::string_view::npos) return;
     text.remove_prefix(end + 1);

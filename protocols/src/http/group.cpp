@@ -1,6 +1,5 @@
 // Groups of routes.
 #include <catenet/http/group.hpp>
-
 #include <catenet/http/server.hpp>
 
 namespace catenet::http {

@@ -102,18 +102,27 @@ std::string_view media_type_of(std::string_view name) {
   for (const char c : name.substr(dot + 1))
     lower[bytes++] = c >= 'A' && c <= 'Z' ? static_cast<char>(c | 0x20) : c;
   const std::string_view ending{lower, bytes};
-  const entry* found = std::lower_bound(std::begin(table), std::end(table), ending,
-                                        [](const entry& e, std::string_view wanted) { return e.ending < wanted; });
+  const entry* found =
+      std::lower_bound(std::begin(table), std::end(table), ending,
+                       [](const entry& e, std::string_view wanted) { return e.ending < wanted; });
   return found != std::end(table) && found->ending == ending ? found->type : unknown;
 }
 
 bool is_compressible(std::string_view media_type) {
   const std::string_view type = media_type.substr(0, media_type.find(';'));
   if (type.starts_with("text/") || type.ends_with("+json") || type.ends_with("+xml")) return true;
-  constexpr std::string_view others[] = {"application/json", "application/xml",    "application/javascript",
-                                         "application/wasm", "application/toml",   "application/yaml",
-                                         "font/ttf",         "font/otf",           "image/bmp",
-                                         "image/vnd.microsoft.icon", "application/x-tar", "application/rtf",
+  constexpr std::string_view others[] = {"application/json",
+                                         "application/xml",
+                                         "application/javascript",
+                                         "application/wasm",
+                                         "application/toml",
+                                         "application/yaml",
+                                         "font/ttf",
+                                         "font/otf",
+                                         "image/bmp",
+                                         "image/vnd.microsoft.icon",
+                                         "application/x-tar",
+                                         "application/rtf",
                                          "application/vnd.ms-fontobject"};
   return std::find(std::begin(others), std::end(others), type) != std::end(others);
 }

@@ -25,7 +25,8 @@ endpoint endpoint_of(const Address& a) {
 std::optional<std::uint16_t> port_of(std::string_view digits) {
   std::uint16_t port = 0;
   const auto [end, problem] = std::from_chars(digits.data(), digits.data() + digits.size(), port);
-  if (problem != std::errc{} || end != digits.data() + digits.size() || (digits.size() > 1 && digits[0] == '0'))
+  if (problem != std::errc{} || end != digits.data() + digits.size() ||
+      (digits.size() > 1 && digits[0] == '0'))
     return std::nullopt;
   return port;
 }
@@ -81,7 +82,8 @@ proxy_header::progress proxy_header::read_line(std::string_view text) {
   return source && endpoint_of(family, words[3], words[5]) ? progress::complete : progress::broken;
 }
 
-// 12 bytes of signature, version and command, family and transport, length; then addresses and what else there is.
+// 12 bytes of signature, version and command, family and transport, length; then addresses and what else
+// there is.
 proxy_header::progress proxy_header::read_binary(std::span<const std::byte> from) {
   const auto byte_at = [&](std::size_t i) { return static_cast<unsigned>(from[i]); };
   const unsigned version = byte_at(12) >> 4;
@@ -91,7 +93,8 @@ proxy_header::progress proxy_header::read_binary(std::span<const std::byte> from
   if (version != 2 || command > 1 || 16 + length > bytes_max) return progress::broken;
   if (from.size() < 16 + length) return progress::more;
   bytes = 16 + length;
-  if (command == 0 || family == 0 || family == 3) return progress::complete;  // LOCAL, unspecified, UNIX socket
+  if (command == 0 || family == 0 || family == 3)
+    return progress::complete;  // LOCAL, unspecified, UNIX socket
   if (family == 1 && length >= 12) {
     sockaddr_in in{};
     in.sin_family = AF_INET;

@@ -1,5 +1,5 @@
-// The PROXY protocol, version 1 (a line) and 2 (binary): what a proxy says before the first byte of its client
-// (https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt).
+// The PROXY protocol, version 1 (a line) and 2 (binary): what a proxy says before the first byte of its
+// client (https://www.haproxy.org/download/2.8/doc/proxy-protocol.txt).
 #pragma once
 
 #include <catenet/engine/endpoint.hpp>

@@ -1,10 +1,9 @@
 // What a handler can ask of a request.
-#include <catenet/http/request.hpp>
-
 #include <catenet/engine/endpoint.hpp>
 #include <catenet/engine/stream.hpp>
 #include <catenet/http/cookie.hpp>
 #include <catenet/http/form.hpp>
+#include <catenet/http/request.hpp>
 
 #include "http/address_set.hpp"
 #include "http/chars.hpp"
@@ -58,7 +57,8 @@ endpoint request::remote() const {
   return c != nullptr && c->client ? *c->client : s->peer();
 }
 
-// From the last hop to the first: whom a trusted one names is believed, and asked in turn if he is trusted, too.
+// From the last hop to the first: whom a trusted one names is believed, and asked in turn if he is trusted,
+// too.
 std::string request::client_address() const {
   const endpoint direct = remote();
   std::string known = direct.host();
@@ -70,7 +70,8 @@ std::string request::client_address() const {
     std::string_view list = f[i].value;
     while (!list.empty() && at && trusted.contains(*at)) {
       const std::size_t comma = list.rfind(',');
-      const std::string_view last = trimmed(list.data() + (comma == list.npos ? 0 : comma + 1), list.data() + list.size());
+      const std::string_view last =
+          trimmed(list.data() + (comma == list.npos ? 0 : comma + 1), list.data() + list.size());
       list = list.substr(0, comma == list.npos ? 0 : comma);
       at = ip_address::parse(last);
       if (at) known = at->text();

@@ -23,7 +23,7 @@ inline constexpr std::size_t params_max = 8;
 
 struct route {
   handler answer;
-  std::vector<handler> filters;     ///< called before it, in this order
+  std::vector<handler> filters;  ///< called before it, in this order
   route_options options;
   std::vector<std::string> params;  ///< names, in the order of the pattern
 };

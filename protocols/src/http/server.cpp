@@ -22,13 +22,15 @@ struct server::state {
   std::vector<std::shared_ptr<void>> kept;
 };
 
-server::server(engine& net, server_options options) : state_(new state{net, ws::hub{net}, {std::move(options), {}, {}, {}}, {}, {}, {}}) {
+server::server(engine& net, server_options options)
+    : state_(new state{net, ws::hub{net}, {std::move(options), {}, {}, {}}, {}, {}, {}}) {
   server_options& o = state_->what.options;
   o.limits = o.limits.checked();
   if (!o.server_name.empty() && !valid_field("Server", o.server_name))
     throw std::invalid_argument("server_name has a character that may not stand in a field");
   for (const std::string& one : o.trusted_proxies)
-    if (!state_->what.trusted.add(one)) throw std::invalid_argument("trusted_proxies: \"" + one + "\" is no address");
+    if (!state_->what.trusted.add(one))
+      throw std::invalid_argument("trusted_proxies: \"" + one + "\" is no address");
   for (unsigned i = 0; i != net.cores(); ++i) state_->counters.push_back(std::make_unique<session_counters>());
 }
 

@@ -3,10 +3,10 @@
 
 #include <catenet/engine/stream.hpp>
 
+#include "http/proxy_header.hpp"
+
 #include <algorithm>
 #include <array>
-
-#include "http/proxy_header.hpp"
 
 namespace catenet::http {
 
@@ -81,11 +81,14 @@ bool sessions::introduce(connection& c) {
   const std::size_t count = c.input.copy_to(bytes);
   proxy_header header;
   switch (header.read({bytes.data(), count})) {
-    case proxy_header::progress::broken: c.wire->abort(); return false;
+    case proxy_header::progress::broken:
+      c.wire->abort();
+      return false;
     case proxy_header::progress::more:
       if (!std::exchange(c.partial, true)) c.wire->set_deadline(listener_.head_ms);
       return false;
-    case proxy_header::progress::complete: break;
+    case proxy_header::progress::complete:
+      break;
   }
   c.partial = false;
   c.introduced = true;
@@ -161,7 +164,8 @@ void sessions::time_out(connection& c) {
     give(answer);
   };
   if (c.current == nullptr) {
-    if (c.partial && (c.introduced || !listener_.proxy_protocol)) return give_up({408, "the request's head took too long"});
+    if (c.partial && (c.introduced || !listener_.proxy_protocol))
+      return give_up({408, "the request's head took too long"});
     return c.congested ? void() : s.close();
   }
   exchange& x = *c.current;
@@ -175,7 +179,8 @@ void sessions::time_out(connection& c) {
     return desert(x, too_long);
   }
   const bool waits = c.discarding || x.body_waiter;
-  if (c.watching && waits && c.body_bytes < std::uint64_t{listener_.body_rate_min} * listener_.body_ms / 1000) {
+  if (c.watching && waits &&
+      c.body_bytes < std::uint64_t{listener_.body_rate_min} * listener_.body_ms / 1000) {
     if (c.discarding) return s.close();
     return fail_body(x, {408, "the request's body came too slowly"});
   }
@@ -201,7 +206,8 @@ void sessions::closed(stream& s) {
   desert(*x, gone);
 }
 
-// Nobody hears any more what this handler says: all that wait in it are told. Each may end it, or those behind him.
+// Nobody hears any more what this handler says: all that wait in it are told. Each may end it, or those
+// behind him.
 void sessions::desert(exchange& x, const fault& why) {
   x.wire = nullptr;
   x.conn = nullptr;

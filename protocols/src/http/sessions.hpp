@@ -6,16 +6,16 @@
 #include <catenet/http/options.hpp>
 #include <catenet/slab/counter.hpp>
 
+#include "http/address_set.hpp"
+#include "http/exchange.hpp"
+#include "http/routes.hpp"
+
 #include <atomic>
 #include <exception>
 #include <functional>
 #include <memory>
 #include <string>
 #include <unordered_map>
-
-#include "http/address_set.hpp"
-#include "http/exchange.hpp"
-#include "http/routes.hpp"
 
 namespace catenet::http {
 

@@ -1,4 +1,5 @@
-// Gives a fuzz target the inputs that the repository keeps of it, without libFuzzer: what was found once stays found.
+// Gives a fuzz target the inputs that the repository keeps of it, without libFuzzer: what was found once
+// stays found.
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>

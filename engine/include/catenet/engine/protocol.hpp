@@ -34,8 +34,8 @@ class protocol {
   /// The end, told exactly once: reset by the peer, aborted, or closed. Release the session here. The stream
   /// must not be used after this returns.
   virtual void closed(stream&) {}
-  /// How long its peers may take nothing of what is unsent before they are reset; `general` is what the engine's
-  /// options say. Asked each time that it is looked at.
+  /// How long its peers may take nothing of what is unsent before they are reset; `general` is what the
+  /// engine's options say. Asked each time that it is looked at.
   [[nodiscard]] virtual std::uint32_t send_stall_ms(std::uint32_t general) const { return general; }
 };
 

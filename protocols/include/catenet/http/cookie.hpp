@@ -13,10 +13,10 @@ enum class same_site : std::uint8_t { strict, lax, none };
 /// What goes along with a cookie that is set. The defaults keep it from scripts and from foreign sites.
 struct cookie_options {
   std::string path = "/";
-  std::string domain{};                      ///< empty: this host only
-  std::optional<std::int64_t> max_age_s{};   ///< none: until the browser ends; 0 removes it
-  bool secure = false;                       ///< over TLS only; same_site::none needs it
-  bool http_only = true;                     ///< not for scripts
+  std::string domain{};                     ///< empty: this host only
+  std::optional<std::int64_t> max_age_s{};  ///< none: until the browser ends; 0 removes it
+  bool secure = false;                      ///< over TLS only; same_site::none needs it
+  bool http_only = true;                    ///< not for scripts
   http::same_site same_site = http::same_site::lax;
 };
 

@@ -20,9 +20,9 @@ class event_stream {
   /// Sets type and caching of the answer; the head goes out with the first event.
   explicit event_stream(response& rs);
 
-  /// Sends an event; lines of `data` may end with LF, CR LF or CR. `name` is its type, `id` what a browser that comes
-  /// back names in Last-Event-ID; neither may have a line end (it would be left out). co_await it: false once nobody
-  /// is there any more.
+  /// Sends an event; lines of `data` may end with LF, CR LF or CR. `name` is its type, `id` what a browser
+  /// that comes back names in Last-Event-ID; neither may have a line end (it would be left out). co_await it:
+  /// false once nobody is there any more.
   response::write_awaiter send(std::string_view data, std::string_view name = {}, std::string_view id = {});
   /// How long a browser waits before it comes back.
   response::write_awaiter retry_after(std::uint32_t ms);

@@ -1,4 +1,5 @@
-// name=value&name=value: query strings and the bodies of forms (WHATWG URL, application/x-www-form-urlencoded).
+// name=value&name=value: query strings and the bodies of forms (WHATWG URL,
+// application/x-www-form-urlencoded).
 #pragma once
 
 #include <cstddef>

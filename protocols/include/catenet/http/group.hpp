@@ -19,8 +19,8 @@ namespace catenet::http {
 
 class server;
 
-/// A function that is called before the handler of a route, and may look, add fields, or answer. Once one has answered,
-/// neither the filters behind it nor the handler are called. It does not wait.
+/// A function that is called before the handler of a route, and may look, add fields, or answer. Once one has
+/// answered, neither the filters behind it nor the handler are called. It does not wait.
 template <class F>
 concept filter = std::is_void_v<std::invoke_result_t<F&, request&, response&>>;
 

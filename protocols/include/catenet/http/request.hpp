@@ -66,10 +66,12 @@ class request {
   [[nodiscard]] catenet::core& core() const;
   /// The connection has ended: nobody waits for the answer any more.
   [[nodiscard]] bool aborted() const;
-  /// Calls `tell` once that is so: as soon as the connection was reset, has run into a deadline or was ended by us, and
-  /// before the handler is resumed from a wait for body or write. Once at most, on this core, never after the handler
-  /// has returned (or its task ended), and at once if it is so already; one more call takes the place of the one before.
-  /// `tell` may do anything, also what ends the handler. See server_options::answer_after_fin for a peer's FIN.
+  /// Calls `tell` once that is so: as soon as the connection was reset, has run into a deadline or was ended
+  /// by us, and before the handler is resumed from a wait for body or write. Once at most, on this core,
+  /// never after the handler has returned (or its task ended), and at once if it is so already; one more call
+  /// takes the place of the one before. `tell` may do anything, also what ends the handler. While reading is
+  /// paused, as more came than is taken in, a reset shows at the next write only. See
+  /// server_options::answer_after_fin for a peer's FIN.
   void on_gone(callback<void()> tell) const;
 
  private:

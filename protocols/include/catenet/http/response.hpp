@@ -106,9 +106,9 @@ class response {
   /// A trailer of a body in chunks, sent after its last chunk. Refused as header() refuses.
   response& trailer(std::string_view name, std::string_view value);
 
-  /// Hands the connection over to another protocol: sends 101 with the fields set so far, and Upgrade: `name`, then
-  /// calls take(stream, bytes that came behind the request) once. A request other than GET, with a body, or of HTTP/1.0
-  /// gets 400.
+  /// Hands the connection over to another protocol: sends 101 with the fields set so far, and Upgrade:
+  /// `name`, then calls take(stream, bytes that came behind the request) once. A request other than GET, with
+  /// a body, or of HTTP/1.0 gets 400.
   void upgrade(std::string_view name, callback<void(stream&, chain&&)> take);
 
   /// True when there is something to answer with.

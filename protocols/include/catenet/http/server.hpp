@@ -69,25 +69,25 @@ class server {
   /// Routes with a common prefix, and filters of their own behind those of the server.
   [[nodiscard]] http::group group(std::string_view prefix) { return {*this, std::string{prefix}, filters_}; }
 
-  /// The files beneath a directory, at `prefix` and below it: MIME types, validators, conditional and range requests,
-  /// precompressed variants, index files. Small files are kept in memory, large ones go out by reference. Throws
-  /// std::runtime_error when the directory cannot be opened.
+  /// The files beneath a directory, at `prefix` and below it: MIME types, validators, conditional and range
+  /// requests, precompressed variants, index files. Small files are kept in memory, large ones go out by
+  /// reference. Throws std::runtime_error when the directory cannot be opened.
   server& files(std::string_view prefix, const std::string& directory, file_options options = {});
   /// A WebSocket endpoint (catenet/ws/server.hpp).
   server& websocket(std::string_view pattern, ws::options options);
   /// What the WebSocket connections of this server subscribe to, and what they count (catenet/ws/hub.hpp).
   [[nodiscard]] ws::hub& topics() const;
 
-  /// Called for each answer once its last byte was given to the connection, on the core that gave it, maybe on several
-  /// at the same time.
+  /// Called for each answer once its last byte was given to the connection, on the core that gave it, maybe
+  /// on several at the same time.
   server& on_access(std::function<void(const access&)> told);
 
   /// Binds and listens now; see endpoint for what may stand here. Throws std::runtime_error with the error's text.
   server& listen(std::string_view where, const listener_options& options = {});
   /// The same, with the error as a value and the address that port 0 became.
   error listen(std::string_view where, endpoint* bound, const listener_options& options = {});
-  /// Other deadlines, of one listener (named as in listen()) or of all. At any time, on any thread; what runs already
-  /// keeps the one it began with.
+  /// Other deadlines, of one listener (named as in listen()) or of all. At any time, on any thread; what runs
+  /// already keeps the one it began with.
   void change(const deadlines& to, std::string_view where = {});
 
   [[nodiscard]] engine& net() const;
