@@ -1,5 +1,5 @@
-// What reading HTTP costs without a socket: heads whole, gathered from two pieces, answers' heads, bodies in chunks (Google
-// Benchmark). The goal is 1.5 GB/s on a request's head of 500 bytes, as a browser sends it.
+// What reading HTTP costs without a socket: heads whole, gathered from two pieces, answers' heads, bodies in
+// chunks (Google Benchmark). The goal is 1.5 GB/s on a request's head of 500 bytes, as a browser sends it.
 //
 //   http_parser           every --benchmark_… option works
 #include <catenet/http/body_decoder.hpp>
@@ -34,7 +34,8 @@ std::string browser_head() {
       "GET /assets/app.js?v=20260102 HTTP/1.1\r\n"
       "Host: www.example.org\r\n"
       "Connection: keep-alive\r\n"
-      "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36\r\n"
+      "User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 "
+      "Safari/537.36\r\n"
       "Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8\r\n"
       "Referer: http://www.example.org/\r\n"
       "Accept-Encoding: gzip, deflate, br\r\n"
@@ -49,7 +50,8 @@ void finish(benchmark::State& state, std::size_t bytes) {
   state.SetBytesProcessed(static_cast<std::int64_t>(state.iterations()) * static_cast<std::int64_t>(bytes));
 }
 
-// As a connection does it: parsed where it lies, then consumed; a chain of many is shared anew when it is used up.
+// As a connection does it: parsed where it lies, then consumed; a chain of many is shared anew when it is
+// used up.
 void head_in_place(benchmark::State& state, const std::string& head) {
   the_pool();
   constexpr int heads = 64;
@@ -63,7 +65,8 @@ void head_in_place(benchmark::State& state, const std::string& head) {
   for (auto _ : state) {
     if (input.empty()) input = *all.share();
     // Blocks are as long as they are: a head across two of them is gathered.
-    if (parser.next(input, most, into) != http::head_parser::progress::complete) state.SkipWithError("no head");
+    if (parser.next(input, most, into) != http::head_parser::progress::complete)
+      state.SkipWithError("no head");
     benchmark::DoNotOptimize(into.fields.size());
     if (parser.in_place()) input.consume(into.bytes);
     parser.reset();
@@ -81,7 +84,8 @@ void head_in_two_pieces(benchmark::State& state, const std::string& head) {
   for (auto _ : state) {
     chain input = *first.share();
     input.append(*second.share());
-    if (parser.next(input, most, into) != http::head_parser::progress::complete) state.SkipWithError("no head");
+    if (parser.next(input, most, into) != http::head_parser::progress::complete)
+      state.SkipWithError("no head");
     benchmark::DoNotOptimize(into.fields.size());
     parser.reset();
   }
@@ -91,7 +95,8 @@ void head_in_two_pieces(benchmark::State& state, const std::string& head) {
 void reply_head(benchmark::State& state) {
   the_pool();
   constexpr std::string_view head =
-      "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 11:31:57 GMT\r\nContent-Type: text/html\r\n"
+      "HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nDate: Sat, 21 Nov 2026 11:31:57 GMT\r\nContent-Type: "
+      "text/html\r\n"
       "Content-Length: 612\r\nLast-Modified: Wed, 18 Nov 2026 08:00:00 GMT\r\nConnection: keep-alive\r\n"
       "ETag: \"6557-264\"\r\nAccept-Ranges: bytes\r\n\r\n";
   chain all = chain::copy_of(head);
@@ -100,7 +105,8 @@ void reply_head(benchmark::State& state) {
   http::reply_head into;
   for (auto _ : state) {
     chain input = *all.share();
-    if (parser.next(input, most, into) != http::reply_parser::progress::complete) state.SkipWithError("no head");
+    if (parser.next(input, most, into) != http::reply_parser::progress::complete)
+      state.SkipWithError("no head");
     benchmark::DoNotOptimize(into.fields.size());
     parser.reset();
   }
