@@ -72,9 +72,10 @@ def measure(port, options):
               ("alone again", {})]
     rows = []
     for name, counts in crowds:
-        with Crowd(port, counts, LOAD_CORE % os.cpu_count()) as crowd:
+        with Crowd(port, counts, LOAD_CORE % os.cpu_count(), niceness=19) as crowd:
             time.sleep(options.settle)
-            rows.append(row(name, latencies(port, options.seconds, options.rate), crowd.cut.value))
+            taken = latencies(port, options.seconds, options.rate)
+            rows.append(row(name, taken, sum(crowd.cut(kind) for kind in counts)))
     return rows
 
 

@@ -53,13 +53,14 @@ class Client:
 
 
 class Crowd:
-    """Context manager: `counts` of each kind of client, {"head": 2000, ...}, all connected once it is entered."""
+    """Context manager: `counts` of each kind of client, {"head": 2000, ...}, all connected once it is entered. Where times are
+    measured, they have a core and a low priority: they stand for other machines, and nobody should wait for them here."""
 
-    def __init__(self, port, counts, core=None):
-        self.port, self.counts, self.core = port, counts, core
+    def __init__(self, port, counts, core=None, niceness=0):
+        self.port, self.counts, self.core, self.niceness = port, counts, core, niceness
         shared = multiprocessing.get_context("fork")
         self.ready, self.stop = shared.Event(), shared.Event()
-        self.cut = shared.Value("Q", 0)  # connections that the server has ended
+        self.ended = {kind: shared.Value("Q", 0) for kind in counts}
         self.process = shared.Process(target=self.run, daemon=True)
 
     def __enter__(self):
@@ -79,6 +80,10 @@ class Crowd:
             self.process.kill()
             self.process.join()
 
+    def cut(self, kind):
+        """Connections of that kind that the server has ended."""
+        return self.ended[kind].value
+
     def alive(self):
         return self.process.is_alive()
 
@@ -86,7 +91,7 @@ class Crowd:
         resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
         if self.core is not None:
             os.sched_setaffinity(0, {self.core})
-        os.nice(19)  # they stand for other machines: nobody should wait for them here
+        os.nice(self.niceness)
         clients = [Client(kind, self.port) for kind, count in self.counts.items() for _ in range(count)]
         self.ready.set()
         at, began, done = 0, time.monotonic(), 0
@@ -103,7 +108,7 @@ class Crowd:
         if client.step():
             return
         client.end()
-        with self.cut.get_lock():
-            self.cut.value += 1
+        with self.ended[client.kind].get_lock():
+            self.ended[client.kind].value += 1
         with contextlib.suppress(OSError):
             client.begin()

@@ -103,10 +103,12 @@ TEST(http_redirect, method_and_body_are_what_the_standard_has) {
     bool with_body;
   };
   const std::vector<row> rows = {
-      {301, "GET", "", "GET", false},     {301, "POST", "data", "GET", false}, {301, "PUT", "data", "PUT", true},
-      {301, "HEAD", "", "HEAD", false},   {302, "POST", "data", "GET", false}, {302, "DELETE", "", "DELETE", false},
-      {303, "POST", "data", "GET", false}, {303, "PUT", "data", "GET", false}, {303, "HEAD", "", "HEAD", false},
-      {307, "POST", "data", "POST", true}, {307, "GET", "", "GET", false},     {308, "POST", "data", "POST", true},
+      {301, "GET", "", "GET", false},        {301, "POST", "data", "GET", false},
+      {301, "PUT", "data", "PUT", true},     {301, "HEAD", "", "HEAD", false},
+      {302, "POST", "data", "GET", false},   {302, "DELETE", "", "DELETE", false},
+      {303, "POST", "data", "GET", false},   {303, "PUT", "data", "GET", false},
+      {303, "HEAD", "", "HEAD", false},      {307, "POST", "data", "POST", true},
+      {307, "GET", "", "GET", false},        {308, "POST", "data", "POST", true},
       {308, "PATCH", "data", "PATCH", true},
   };
   for (const row& one : rows) {
@@ -176,8 +178,10 @@ TEST(http_redirect, the_host_that_was_named_is_the_same_origin) {
 
 TEST(http_redirect, what_cannot_be_followed_is_the_answer) {
   const std::vector<std::string> locations = {
-      "https://127.0.0.1/x", "ftp://127.0.0.1/", "http://nowhere.example/", "http://a@127.0.0.1/", "mailto:a", "/a b",
-      "/\xc3\xa4",           "http:/x",          "http://",                 "x\r\nLocation: y",    "unix:/run/x"};
+      "https://127.0.0.1/x", "ftp://127.0.0.1/", "http://nowhere.example/",
+      "http://a@127.0.0.1/", "mailto:a",         "/a b",
+      "/\xc3\xa4",           "http:/x",          "http://",
+      "x\r\nLocation: y",    "unix:/run/x"};
   raw_listener server;
   http_client_host h;
   client peer;
@@ -225,7 +229,8 @@ TEST(http_redirect, its_own_body_is_passed_over_within_reason) {
       {"HTTP/1.1 100 C\r\n\r\nHTTP/1.1 302 F\r\n" + location + "Content-Length: 3\r\n\r\nabc", true},
       {"HTTP/1.1 302 F\r\n" + location + "Content-Length: 3\r\nConnection: close\r\n\r\nabc", false},
       {"HTTP/1.1 302 F\r\n" + location + "\r\nuntil the end", false},
-      {"HTTP/1.1 302 F\r\n" + location + "Content-Length: 1000000\r\n\r\n" + std::string(100'000, 'x'), false},
+      {"HTTP/1.1 302 F\r\n" + location + "Content-Length: 1000000\r\n\r\n" + std::string(100'000, 'x'),
+       false},
   };
   for (std::size_t i = 0; i != rows.size(); ++i) {
     SCOPED_TRACE(i);
@@ -250,7 +255,8 @@ TEST(http_redirect, a_body_written_piece_by_piece_is_not_there_twice) {
     std::promise<int> told;
     std::uint32_t redirects = 0;
     h.run([&]() -> task<> {
-      http::call c = h.web().start(h.origin_of(server.at()), std::move(client_request{"POST", "/"}.length(4)));
+      http::call c =
+          h.web().start(h.origin_of(server.at()), std::move(client_request{"POST", "/"}.length(4)));
       EXPECT_TRUE(co_await c.write(chain::copy_of("data")));
       c.finish();
       const http::reply_head* head = co_await c.reply();

@@ -32,7 +32,8 @@ struct call_state final : timer, std::enable_shared_from_this<call_state> {
   chain outgoing;  ///< not handed to a connection yet
   chain replay;    ///< the whole request once more, as long as it might have to be sent again
   std::string trailers_out;
-  std::unique_ptr<redirection> onward;  ///< where redirects are to be followed: the request, for the next place
+  std::unique_ptr<redirection>
+      onward;                     ///< where redirects are to be followed: the request, for the next place
   std::uint64_t length_left = 0;  ///< of a body given piecewise with a length
   http::framing framing = http::framing::none;
   bool to_head = false;

@@ -84,7 +84,8 @@ bool redirection::follow(const reply_head& head) {
   const bool moved = head.status == 301 || head.status == 302;
   if (!sees_other && !moved && head.status != 307 && head.status != 308) return false;
   const bool without_body = request.method_ != "HEAD" && (sees_other || (moved && request.method_ == "POST"));
-  const bool there = request.source_ == client_request::source::none || request.source_ == client_request::source::whole;
+  const bool there =
+      request.source_ == client_request::source::none || request.source_ == client_request::source::whole;
   if ((!there && !without_body) || head.fields.count("location") != 1) return false;
   if (!go_to(*head.fields.find("location"))) return false;
   if (without_body) ask_without_body();

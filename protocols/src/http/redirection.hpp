@@ -1,4 +1,5 @@
-// Following redirects: where an answer sends its asker, and what is asked there (RFC 9110 §15.4, RFC 3986 §5).
+// Following redirects: where an answer sends its asker, and what is asked there (RFC 9110 §15.4, RFC 3986
+// §5).
 #pragma once
 
 #include <catenet/http/client_request.hpp>
@@ -18,8 +19,8 @@ struct redirection {
   origin to;
   std::uint32_t left;
 
-  /// Turns this into the request that follows such an answer. False, and unchanged: there is none, or none that
-  /// could be sent.
+  /// Turns this into the request that follows such an answer. False, and unchanged: there is none, or none
+  /// that could be sent.
   bool follow(const reply_head& head);
 
  private:
@@ -28,8 +29,8 @@ struct redirection {
   void ask_without_body();
 };
 
-/// The path and query that `reference`, which has neither scheme nor authority, means at `base`, a target (RFC 3986
-/// §5.2).
+/// The path and query that `reference`, which has neither scheme nor authority, means at `base`, a target
+/// (RFC 3986 §5.2).
 std::string resolve_target(std::string_view base, std::string_view reference);
 
 }  // namespace catenet::http

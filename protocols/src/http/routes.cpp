@@ -107,16 +107,31 @@ struct routes::walk {
     return true;
   }
 
-  bool down(const node& n, std::string_view path, std::size_t depth) {
-    if (!begins_with(path, n.text)) return false;
-    path.remove_prefix(n.text.size());
-    if (path.empty() && at_node(n)) return true;
-    if (!path.empty())
-      for (const std::unique_ptr<node>& child : n.literals)
-        if (child->text.front() == path.front()) {
-          if (down(*child, path, depth)) return true;
-          break;
-        }
+  static const node* literal_child(const node& n, std::string_view path) {
+    if (path.empty()) return nullptr;
+    for (const std::unique_ptr<node>& child : n.literals)
+      if (child->text.front() == path.front()) return child.get();
+    return nullptr;
+  }
+
+  bool down(const node& from, std::string_view path, std::size_t depth) {
+    const node* at = &from;
+    const node* child = nullptr;
+    for (;;) {  // as long as literal text is the only way on
+      if (!begins_with(path, at->text)) return false;
+      path.remove_prefix(at->text.size());
+      if (path.empty() && at_node(*at)) return true;
+      child = literal_child(*at, path);
+      if (at->segment != nullptr || at->rest != nullptr) break;
+      if (child == nullptr) return false;
+      at = child;
+    }
+    return branch(*at, child, path, depth);
+  }
+
+  // Literal text first; where it leads nowhere, a step back.
+  bool branch(const node& n, const node* child, std::string_view path, std::size_t depth) {
+    if (child != nullptr && down(*child, path, depth)) return true;
     if (n.segment != nullptr && !path.empty() && path.front() != '/') {
       const std::size_t end = std::min(path.find('/'), path.size());
       into.values[depth] = path.substr(0, end);

@@ -24,7 +24,7 @@ struct client_options {
   std::uint64_t read_ahead =
       256 << 10;  ///< bytes of a body held for a reader that is slow; then reading pauses
   std::uint32_t informational_max = 8;  ///< answers 100..199 before the proper one; more are malformed
-  http::limits limits{};  ///< of heads (`request_line` bounds the status line), chunks and trailers
+  http::limits limits{};            ///< of heads (`request_line` bounds the status line), chunks and trailers
   std::uint32_t redirects_max = 0;  ///< followed one behind the other; 0: a redirect is an answer like others
   bool retry = true;  ///< once, where a kept connection ended under an idempotent request before any answer
 };

@@ -23,10 +23,11 @@ class client_request {
   client_request& header(std::string_view name, std::string_view value);
   /// The value of Host, instead of the origin's.
   client_request& host(std::string_view authority);
-  /// Follows so many redirects, instead of client_options::redirects_max. 303 is followed with GET, and so are 301
-  /// and 302 of a POST; the others with the same method and body. What cannot be followed is the answer itself: a
-  /// body that came by call::write() is not there a second time, and of places only those that origin::parse()
-  /// takes (and the same Host) are known. Authorization and Cookie stay with their origin (RFC 9110 §15.4).
+  /// Follows so many redirects, instead of client_options::redirects_max. 303 is followed with GET, and so
+  /// are 301 and 302 of a POST; the others with the same method and body. What cannot be followed is the
+  /// answer itself: a body that came by call::write() is not there a second time, and of places only those
+  /// that origin::parse() takes (and the same Host) are known. Authorization and Cookie stay with their
+  /// origin (RFC 9110 §15.4).
   client_request& redirects(std::uint32_t most);
   /// The connection ends after the answer.
   client_request& close();
