@@ -1,7 +1,11 @@
-// WebSocket echo and broadcast: CPU of the server by message, and its peak memory when some never read.
+// WebSocket echo and broadcast: CPU of the server by message, its peak memory when some never read, and what
+// an idle connection takes.
 //
 //   ws                                 our http_server, started on core 0
 //   ws --rival PORT:PID [--rival ...]  any other server with /echo and /broadcast too, in turns, side by side
+//
+// "catenet/2" is ours once more with two cores, both on the same processor: what a broadcast costs that
+// crosses cores. Idle bytes are the growth of the resident set by connection.
 //
 // The load is one thread on core 1, closed loop: a connection's next message goes out when the last one is
 // back, a broadcast when the one before reached everybody. CPU is that of all threads of the server
@@ -25,6 +29,7 @@
 #include <map>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace catenet::bench {
@@ -71,12 +76,13 @@ struct peer {
 /// Connections of one test, upgraded, non-blocking, and watched by one epoll.
 class crowd {
  public:
-  crowd(const target& to, const std::string& path, int count, int deaf = 0)
+  crowd(const target& to, const std::string& path, int count, int deaf = 0, const std::string& fields = "")
       : epoll_(::epoll_create1(EPOLL_CLOEXEC)) {
     const std::string request =
         "GET " + path +
         " HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n" +
+        fields + "\r\n";
     for (int i = 0; i != count; ++i) {
       const int fd =
           connect_loopback(to.port, {.source = 1 + i / 20000, .receive_buffer_bytes = i < deaf ? 4096 : 0});
@@ -224,10 +230,22 @@ double peak_mib(const target& to, int connections, int deaf, int messages) {
   return static_cast<double>(status_kib(to.pid, "VmHWM") - idle) / 1024;
 }
 
+/// Bytes of the resident set by idle connection; some are there before, so that no fixed cost is counted.
+double idle_bytes(const target& to, int connections, const std::string& fields) {
+  const crowd before(to, "/echo", 500, 0, fields);
+  const std::uint64_t base = status_kib(to.pid, "VmRSS");
+  const crowd all(to, "/echo", connections, 0, fields);
+  std::this_thread::sleep_for(std::chrono::seconds(3));  // what is idle is parked
+  const std::uint64_t now = status_kib(to.pid, "VmRSS");
+  return (static_cast<double>(now) - static_cast<double>(base)) * 1024 / connections;
+}
+
 struct measure {
   const char* name;
   const char* unit;
   std::function<double(const target&)> run;
+  bool on_two_cores = false;
+  bool wants_fresh = false;  // a server that was just started: no memory that others left behind
 };
 
 std::vector<measure> measures(double seconds) {
@@ -241,10 +259,17 @@ std::vector<measure> measures(double seconds) {
       {"echo-20", "CPU us/message", echoes(20)},
       {"echo-16K", "CPU us/message", echoes(16 << 10)},
       {"echo-256K", "CPU us/message", echoes(256 << 10)},
-      {"broadcast-1000x1000", "CPU us/delivery", casts(1000, 1000)},
-      {"broadcast-1000x5000", "CPU us/delivery", casts(1000, 5000)},
-      {"broadcast-64Kx1000", "CPU us/delivery", casts(64 << 10, 1000)},
-      {"slow-readers", "peak MiB above idle", [](const target& to) { return peak_mib(to, 1000, 100, 500); }}};
+      {"broadcast-1000x1000", "CPU us/delivery", casts(1000, 1000), true},
+      {"broadcast-1000x5000", "CPU us/delivery", casts(1000, 5000), true},
+      {"broadcast-64Kx1000", "CPU us/delivery", casts(64 << 10, 1000), true},
+      {"slow-readers", "peak MiB above idle", [](const target& to) { return peak_mib(to, 1000, 100, 500); }},
+      {"idle", "bytes/connection", [](const target& to) { return idle_bytes(to, 14000, ""); }, false, true},
+      {"idle-deflate", "bytes/connection",
+       [](const target& to) {
+         return idle_bytes(to, 14000,
+                           "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n");
+       },
+       false, true}};
 }
 
 target parse_rival(const std::string& text) {
@@ -279,11 +304,16 @@ int run(int argc, char** argv) {
   CLI11_PARSE(app, argc, argv);
   raise_descriptor_limit();
 
-  server ours;
+  const auto with_cores = [&](const char* cores) {
+    return start_server({program, "--listen", "127.0.0.1:0", "--deflate", "--cores", cores}, 0);
+  };
+  server ours, on_two_cores;
   std::vector<target> targets;
   if (!program.empty()) {
-    ours = start_server({program, "--listen", "127.0.0.1:0"}, 0);
+    ours = with_cores("1");
+    on_two_cores = with_cores("2");
     targets.push_back({"catenet", ours.port, ours.process.pid()});
+    targets.push_back({"catenet/2", on_two_cores.port, on_two_cores.process.pid()});
   }
   for (const std::string& one : rivals) targets.push_back(parse_rival(one));
   pin_to(1);
@@ -294,9 +324,14 @@ int run(int argc, char** argv) {
           return std::string(m.name).starts_with(o);
         }))
       continue;
+    if (m.wants_fresh && !program.empty()) {
+      ours = with_cores("1");
+      targets[0] = {"catenet", ours.port, ours.process.pid()};
+    }
     std::map<std::string, std::vector<double>> got;
-    for (int round = 0; round != rounds; ++round)
-      for (const target& t : targets) got[t.name].push_back(m.run(t));
+    for (int round = 0; round != (m.wants_fresh ? 1 : rounds); ++round)
+      for (const target& t : targets)
+        if (m.on_two_cores || t.name != "catenet/2") got[t.name].push_back(m.run(t));
     std::printf(json ? "%s{\"name\":\"%s\",\"unit\":\"%s\"" : "%s%-22s %-20s",
                 json && out.tellp() != 0 ? ",\n"
                 : json                   ? "["
@@ -304,7 +339,8 @@ int run(int argc, char** argv) {
                 m.name, m.unit);
     out << '.';
     for (const target& t : targets)
-      std::printf(json ? ",\"%s\":%.2f" : "  %s %7.2f", t.name.c_str(), median(got[t.name]));
+      if (got.contains(t.name))
+        std::printf(json ? ",\"%s\":%.2f" : "  %s %7.2f", t.name.c_str(), median(got[t.name]));
     std::printf(json ? "}" : "\n");
     std::fflush(stdout);
   }

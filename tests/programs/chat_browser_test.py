@@ -307,6 +307,38 @@ class ChatInABrowser(unittest.IsolatedAsyncioTestCase):
         await page.connected()
         await page.shows("Connected again.")
 
+    async def test_echo_with_and_without_compression(self):
+        for settings in ([], ["--deflate"], ["--deflate", "--deflate-contexts"]):
+            name = "echo" + "-".join(settings)
+            server = Program([str(BUILD / "examples/http_server"), "--listen", "127.0.0.1:0", *settings], self.home / name)
+            self.addCleanup(server.stop)
+            url = wait_for("http_server to listen", lambda: server.said(r"listening on (http://127\.0\.0\.1:\d+)"))[1]
+            page = await self.browser.open(url)
+            await page.until("document.readyState == 'complete' && location.protocol == 'http:'")
+            self.assertEqual(await page.value(ECHO), "permessage-deflate 8 4001" if settings else " 8 4001")
+
+
+# Runs in the page: messages of many kinds to /echo and back; tells what was agreed, how many came back as they were, and the
+# code of the answer to our Close.
+ECHO = """new Promise((done, failed) => {
+  const words = n => Array.from({length: n}, (_, i) => 'word ' + i * 7919 % 1000).join(' ');
+  const said = ['', 'a', 'Grüße, мир, 世界 🌍', words(100), words(100), words(100000), new Uint8Array(0), new Uint8Array(70000).fill(7)];
+  const socket = new WebSocket('ws://' + location.host + '/echo');
+  let same = 0, agreed = '';
+  const ask = () => same == said.length ? socket.close(4001, 'that was all') : socket.send(said[same]);
+  socket.binaryType = 'arraybuffer';
+  socket.onopen = () => { agreed = socket.extensions.split(';')[0]; ask(); };
+  socket.onmessage = e => {
+    const wanted = said[same];
+    const equal = typeof wanted == 'string' ? e.data === wanted :
+        e.data.byteLength == wanted.length && new Uint8Array(e.data).every((b, i) => b == wanted[i]);
+    if (!equal) return failed('message ' + same + ' came back otherwise');
+    same++;
+    ask();
+  };
+  socket.onclose = e => done(agreed + ' ' + same + ' ' + e.code);
+})"""
+
 
 if __name__ == "__main__":
     unittest.main()
