@@ -44,7 +44,6 @@ class link_host {
                   const std::lock_guard lock(mutex_);
                   got_.push_back(p.to_string());
                 },
-            .up = {},
             .down = [this](const error& e) { note(downs_, e); },
             .over = [this](const error& e) { note(overs_, e); }};
   }

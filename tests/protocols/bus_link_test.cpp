@@ -16,6 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace catenet::test {
@@ -423,6 +424,33 @@ TEST(bus_link_client_session, without_a_block_a_send_is_refused_and_later_goes_o
   });
   EXPECT_EQ(starved, link_result::no_memory) << bus::text(starved);
   ASSERT_TRUE(eventually([&] { return server.got_count() == 1; }, patience_ms));
+}
+
+// docs/bus.md, "Between processes", with a port that is free and an end.
+TEST(bus_link_client_session, the_example_of_the_documents) {
+  raw_listener there;
+  std::string came;
+  catenet::engine net{quick()};
+  catenet::bus::link out;
+  net.on_start([&] {
+    out = catenet::bus::link{
+        net.at(0), there.at(), {.budget_bytes = 1 << 20}, {.message = [&](catenet::bus::packet&& p) {
+          came = p.to_string();
+          net.stop();
+        }}};
+    EXPECT_EQ(out.try_send(catenet::chain::copy_of("hello")), link_result::accepted);
+  });
+  std::thread peer([&] {
+    client c = there.accept();
+    const std::string frame = c.receive(9);
+    EXPECT_EQ(frame.substr(4), "hello");
+    EXPECT_TRUE(c.send(frame));
+    EXPECT_EQ(c.receive_some(1), "");
+  });
+  const error e = net.run();
+  EXPECT_FALSE(e) << e.text();
+  peer.join();
+  EXPECT_EQ(came, "hello");
 }
 
 TEST(bus_link_client_session, may_be_ended_from_its_own_events) {

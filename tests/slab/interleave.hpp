@@ -3,7 +3,9 @@
 // Threads are fibers; each operation of interleave::atomic and interleave::mutex is a point where any other may go
 // on. An execution is a list of choices; the next one differs in the last choice that had an alternative (depth
 // first). Executions are sequentially consistent; what weaker orders would allow is caught by `plain`, which follows
-// happens-before with vector clocks and reports a race when an access is not ordered by acquire and release.
+// happens-before with vector clocks and reports a race when an access is not ordered by acquire and release. With
+// linger(), a store that is not sequentially consistent may stay unseen by others for as long as its thread does
+// nothing that orders it (total store order, as on x86): what a full fence is for.
 #pragma once
 
 #include <ucontext.h>
@@ -13,13 +15,32 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
+// ThreadSanitizer does not follow swapcontext.
+#ifndef __SANITIZE_THREAD__
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CATENET_NO_FIBERS 1
+#endif
+#endif
+#else
+#define CATENET_NO_FIBERS 1
+#endif
+
 namespace interleave {
+
+/// For scenes with more executions than a test has time for; CATENET_EXECUTIONS raises it.
+inline std::uint64_t executions_max() {
+  const char* asked = std::getenv("CATENET_EXECUTIONS");
+  return asked == nullptr ? 20'000 : std::strtoull(asked, nullptr, 10);
+}
 
 constexpr std::size_t threads_max = 3;
 using clock = std::array<std::uint32_t, threads_max>;
@@ -52,11 +73,32 @@ class checker {
   }
   [[nodiscard]] std::uint64_t executions() const { return executions_; }
   [[nodiscard]] bool complete() const { return complete_; }
+  void linger() { linger_ = true; }
 
   // ---- for the atomics
   static checker& now() { return *current_; }
   void yield() {
-    if (running_ != none) switch_out();
+    if (running_ == none) return;
+    switch_out();
+    while (!fibers_[running_]->stores.empty() && choose(2) == 1) let_store_out();
+  }
+  void let_stores_out() {
+    while (running_ != none && !fibers_[running_]->stores.empty()) let_store_out();
+  }
+  /// A store; done now, or when it is let out.
+  void store(const void* at, std::function<void()> done, bool at_once) {
+    if (at_once || !linger_ || running_ == none) {
+      let_stores_out();
+      done();
+    } else {
+      fibers_[running_]->stores.push_back({at, std::move(done)});
+    }
+  }
+  /// A thread sees its own stores at once: lets them out up to the last one to that place.
+  bool has_stored(const void* at) const {
+    if (running_ == none) return false;
+    const auto& stores = fibers_[running_]->stores;
+    return std::any_of(stores.begin(), stores.end(), [at](const pending& p) { return p.at == at; });
   }
   void block_until(const std::function<bool()>& free) {
     while (!free()) {
@@ -73,7 +115,12 @@ class checker {
  private:
   static constexpr std::size_t none = ~std::size_t{0};
   static constexpr std::size_t stack_bytes = 256 << 10;
+  struct pending {
+    const void* at;
+    std::function<void()> done;
+  };
   struct fiber {
+    std::deque<pending> stores;  // not seen by others yet
     ucontext_t context{};
     std::function<void()> body;
     std::function<bool()> waits;
@@ -100,7 +147,7 @@ class checker {
       makecontext(&f->context, reinterpret_cast<void (*)()>(&checker::enter), 0);
       fibers_.push_back(std::move(f));
     }
-    for (std::size_t depth = 0;; ++depth) {
+    for (depth_ = 0;;) {
       std::vector<std::size_t> ready;
       bool all_done = true;
       for (std::size_t i = 0; i != fibers_.size(); ++i) {
@@ -110,8 +157,7 @@ class checker {
       }
       if (all_done) break;
       if (ready.empty()) return "deadlock";
-      if (depth == choices_.size()) choices_.push_back({0, ready.size()});
-      running_ = ready[choices_[depth].taken];
+      running_ = ready[choose(ready.size())];
       fibers_[running_]->waits = nullptr;
       swapcontext(&scheduler_, &fibers_[running_]->context);
       running_ = none;
@@ -123,7 +169,19 @@ class checker {
   static void enter() {
     fiber& f = *current_->fibers_[current_->running_];
     f.body();
+    if (!f.stores.empty()) current_->switch_out();  // others may go on before they see them
+    current_->let_stores_out();
     f.done = true;
+  }
+  std::size_t choose(std::size_t of) {
+    if (depth_ == choices_.size()) choices_.push_back({0, of});
+    return choices_[depth_++].taken;
+  }
+  void let_store_out() {
+    pending first = std::move(fibers_[running_]->stores.front());
+    fibers_[running_]->stores.pop_front();
+    first.done();
+    switch_out();
   }
   void switch_out() { swapcontext(&fibers_[running_]->context, &scheduler_); }
 
@@ -132,7 +190,9 @@ class checker {
   std::vector<std::unique_ptr<fiber>> fibers_;
   std::vector<std::unique_ptr<std::byte[]>> stacks_;
   std::vector<choice> choices_;
+  std::size_t depth_ = 0;
   std::size_t running_ = none;
+  bool linger_ = false;
   clock outside_{};
   std::string wrong_;
   std::uint64_t executions_ = 0;
@@ -153,24 +213,34 @@ class atomic {
   atomic() = default;
   atomic(T value) : value_(value) {}
   T load(std::memory_order o) const {
-    checker::now().yield();
+    checker& c = checker::now();
+    c.yield();
+    if (c.has_stored(this)) c.let_stores_out();
     take(o);
     return value_;
   }
   void store(T value, std::memory_order o) {
-    checker::now().yield();
-    released_ = {};
-    put(o);
-    value_ = value;
+    checker& c = checker::now();
+    c.yield();
+    clock released{};
+    if (releases(o)) {
+      released = c.mine();
+      if (c.self() < threads_max) ++c.mine()[c.self()];
+    }
+    c.store(
+        this, [this, value, released] { released_ = released, value_ = value; },
+        o == std::memory_order_seq_cst);
   }
   T exchange(T value, std::memory_order o) {
     checker::now().yield();
+    checker::now().let_stores_out();
     take(o);
     put(o);
     return std::exchange(value_, value);
   }
   bool compare_exchange(T& expected, T desired, std::memory_order success, std::memory_order failure) {
     checker::now().yield();
+    checker::now().let_stores_out();
     if (value_ != expected) {
       take(failure);
       expected = value_;
@@ -181,6 +251,23 @@ class atomic {
     value_ = desired;
     return true;
   }
+  bool compare_exchange_strong(T& expected, T desired, std::memory_order success, std::memory_order failure) {
+    return compare_exchange(expected, desired, success, failure);
+  }
+  bool compare_exchange_weak(T& expected, T desired, std::memory_order success, std::memory_order failure) {
+    return compare_exchange(expected, desired, success, failure);
+  }
+  T fetch_add(T n, std::memory_order o) {
+    checker::now().yield();
+    checker::now().let_stores_out();
+    take(o);
+    put(o);
+    return std::exchange(value_, static_cast<T>(value_ + n));
+  }
+  T fetch_sub(T n, std::memory_order o) { return fetch_add(static_cast<T>(0 - n), o); }
+  /// For what wakes a thread that is blocked: no operation of its own.
+  [[nodiscard]] bool is(T value) const { return value_ == value; }
+  static void full_fence() { checker::now().let_stores_out(); }
 
  private:
   void take(std::memory_order o) const {
@@ -231,12 +318,14 @@ class mutex {
   void lock() {
     checker& c = checker::now();
     c.yield();
+    c.let_stores_out();
     c.block_until([this] { return !held_; });
     held_ = true;
     join(c.mine(), released_);
   }
   void unlock() {
     checker& c = checker::now();
+    c.let_stores_out();
     join(released_, c.mine());
     if (c.self() < threads_max) ++c.mine()[c.self()];
     held_ = false;

@@ -9,32 +9,16 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <mutex>
 #include <set>
 
 namespace catenet::test {
 namespace {
 
-#ifndef __SANITIZE_THREAD__
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CATENET_NO_FIBERS 1
-#endif
-#endif
-#else
-#define CATENET_NO_FIBERS 1
-#endif
-
-#ifndef CATENET_NO_FIBERS  // ThreadSanitizer does not follow swapcontext
+#ifndef CATENET_NO_FIBERS
 
 using interleave::checker;
-
-// For scenes with more executions than a test has time for; CATENET_EXECUTIONS raises it.
-std::uint64_t executions_max() {
-  const char* asked = std::getenv("CATENET_EXECUTIONS");
-  return asked == nullptr ? 20'000 : std::strtoull(asked, nullptr, 10);
-}
+using interleave::executions_max;
 
 struct node {
   node* next = nullptr;

@@ -30,7 +30,7 @@ std::size_t channel_state::capacity() const {
 bool channel_state::ended() const { return senders.load(std::memory_order_acquire) == 0 && size() == 0; }
 
 void channel_state::ring_receiver() {
-  if (!receiver_waits.exchange(false, std::memory_order_seq_cst)) return;
+  if (!receiver_waits.take()) return;
   std::shared_ptr<bell> who;
   {
     const std::lock_guard lock(mutex);
@@ -44,7 +44,7 @@ void channel_state::ring_senders(bool all) {
   std::vector<std::shared_ptr<bell>> who;
   {
     const std::lock_guard lock(mutex);
-    senders_wait.store(false, std::memory_order_relaxed);
+    senders_wait.take();
     who.swap(sender_bells);
   }
   for (const auto& each : who) each->ring();
@@ -72,8 +72,7 @@ void channel_end::ask() {
              state_.sender_bells.end())
       state_.sender_bells.push_back(ring_);
   }
-  (sends_ ? state_.senders_wait : state_.receiver_waits).store(true, std::memory_order_relaxed);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
+  (sends_ ? state_.senders_wait : state_.receiver_waits).raise();
 }
 
 // Whether the waiter has what it waited for, or need not wait any more.

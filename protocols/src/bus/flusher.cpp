@@ -23,23 +23,12 @@ writer_log::~writer_log() {
 void flusher_state::mark(writer_log& which, bool now) {
   if (ended.load(std::memory_order_relaxed)) return;
   if (now) hurry.store(true, std::memory_order_relaxed);
-  const bool fresh = !which.queued.exchange(true, std::memory_order_acq_rel);
-  if (fresh) {
-    which.self = which.shared_from_this();
-    writer_log* below = dirty.load(std::memory_order_relaxed);
-    do which.below = below;
-    while (!dirty.compare_exchange_weak(below, &which, std::memory_order_release, std::memory_order_relaxed));
-  }
+  const bool fresh = dirty.mark(which);
   if (fresh || now) wake_up();
 }
 
 void flusher_state::forget_dirty() {
-  writer_log* l = dirty.exchange(nullptr, std::memory_order_acquire);
-  while (l != nullptr) {
-    const std::shared_ptr<writer_log> keep = std::move(l->self);
-    l = keep->below;
-    keep->queued.store(false, std::memory_order_release);
-  }
+  dirty.take_all([](const std::shared_ptr<writer_log>&) {});
 }
 
 }  // namespace detail
@@ -100,23 +89,7 @@ void flusher::let_go_of_views() {
 
 // Finds the logs that have something: the dirty list in one exchange, and on demand everybody.
 void flusher::collect() {
-  writer_log* stack = state_->dirty.exchange(nullptr, std::memory_order_acquire);
-  writer_log* queue = nullptr;  // first come, first served
-  while (stack != nullptr) {
-    writer_log* below = std::exchange(stack->below, queue);
-    queue = stack;
-    stack = below;
-  }
-  while (queue != nullptr) {
-    std::shared_ptr<writer_log> log = std::move(queue->self);
-    queue = log->below;
-    // Acquires what was committed before the log was marked. The fence is for commits that come with a look
-    // at the flag instead: either we see the commit, or the committer sees that the flag is down and marks
-    // again.
-    log->queued.exchange(false, std::memory_order_acq_rel);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    add(std::move(log));
-  }
+  state_->dirty.take_all([this](std::shared_ptr<writer_log> log) { add(std::move(log)); });
   if (!state_->demand.load(std::memory_order_relaxed) ||
       !state_->demand.exchange(false, std::memory_order_acquire))
     return;

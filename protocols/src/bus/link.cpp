@@ -151,6 +151,7 @@ void link_state::on_up() {
   in_.emplace(*how_.format, frame::limits{how_.message_bytes_max});
   if (paused_) via_->pause();
   if (tell.up) tell.up();
+  serve();
   if (!over_) hand_over();
 }
 
@@ -168,6 +169,7 @@ void link_state::on_closed() {
   error why = std::exchange(why_, {});
   if (stood && !why) why = ended_in("the connection was reset");
   if (tell.down && !closing_) tell.down(why);
+  serve();  // what was lost has made room
   if (over_) return;
   if (closing_ || (peer_closed_ && !dials_)) return finish({});
   if (fatal_ || !dials_) return finish(why);
@@ -316,7 +318,7 @@ void link_state::hand_over_soon() {
 void link_state::hand_over() {
   while (stands_ && !held_back_ && !queue_.empty() && hand_over_some()) {
   }
-  if (stands_ && unsent() != 0) look_soon(look_ms_);
+  if (stands_ && (unsent() != 0 || !waiting_.empty())) look_soon(look_ms_);
 }
 
 // As many messages as bring the stream to its high watermark: what is beyond stays here, where a disconnect

@@ -21,8 +21,8 @@ thread_local constinit station* current_station = nullptr;
 
 constexpr std::chrono::nanoseconds spin{20'000};  // an alarm that is nearer than this is awaited awake
 
-long futex(std::atomic<std::uint32_t>& word, int what, std::uint32_t value, const timespec* most) {
-  return syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), what, value, most, nullptr, 0);
+long futex(void* word, int what, std::uint32_t value, const timespec* most) {
+  return syscall(SYS_futex, word, what, value, most, nullptr, 0);
 }
 
 }  // namespace
@@ -43,8 +43,7 @@ void detail::station_state::wake() {
     });
     return;
   }
-  if (asleep.load(std::memory_order_seq_cst) != 0 && asleep.exchange(0, std::memory_order_seq_cst) != 0)
-    futex(asleep, FUTEX_WAKE_PRIVATE, 1, nullptr);
+  if (asleep.must_wake()) futex(asleep.address(), FUTEX_WAKE_PRIVATE, 1, nullptr);
 }
 
 // ---- alarms
@@ -134,21 +133,11 @@ std::shared_ptr<bell> station::make_bell() { return std::make_shared<bell>(state
 void station::ask_turn() { state_->wake(); }
 
 bool station::answer_all() {
-  if (state_->inbox.load(std::memory_order_relaxed) == nullptr) return false;
-  bell* stack = state_->inbox.exchange(nullptr, std::memory_order_seq_cst);
-  bell* queue = nullptr;  // in the order in which they rang
-  while (stack != nullptr) {
-    bell* below = std::exchange(stack->below_, queue);
-    queue = stack;
-    stack = below;
-  }
-  while (queue != nullptr) {
-    const std::shared_ptr<bell> b = std::move(queue->self_);
-    queue = b->below_;
+  return state_->inbox.take_all([](bell& rung) {
+    const std::shared_ptr<bell> b = std::move(rung.self_);
     b->rung_.exchange(false, std::memory_order_acq_rel);  // from here on it may ring again
     if (b->answer) b->answer();
-  }
-  return true;
+  });
 }
 
 bool station::turn() {
@@ -172,13 +161,10 @@ bool station::wait(std::chrono::nanoseconds most) {
       alarms_.empty() ? most : std::max(next_due() - now - spin, std::chrono::nanoseconds{0});
   const auto length = std::min(most, std::chrono::duration_cast<std::chrono::nanoseconds>(until_alarm));
   if (length.count() > 0) {
-    // Who rings after this store wakes us; who rang before it is seen by the look into the inbox.
-    state_->asleep.store(1, std::memory_order_seq_cst);
     const timespec relative{length.count() / 1'000'000'000, length.count() % 1'000'000'000};
-    if (state_->inbox.load(std::memory_order_seq_cst) == nullptr &&
-        !state_->poked.exchange(false, std::memory_order_seq_cst))
-      futex(state_->asleep, FUTEX_WAIT_PRIVATE, 1, &relative);
-    state_->asleep.store(0, std::memory_order_relaxed);
+    state_->asleep.sleep_if(
+        [&] { return state_->inbox.empty() && !state_->poked.exchange(false, std::memory_order_seq_cst); },
+        [&] { futex(state_->asleep.address(), FUTEX_WAIT_PRIVATE, 1, &relative); });
   }
   return turn();
 }

@@ -29,9 +29,7 @@ flush_policy filled(flush_policy p) {
 
 // ---- beginning and end
 
-shared_blocks::~shared_blocks() {
-  if (space* s = current_.exchange(nullptr, std::memory_order_acquire)) s->drop();
-}
+shared_blocks::~shared_blocks() { current_.let_go(); }
 
 writer::writer(flusher& to, writer_options options)
     : to_(to.state()),
@@ -104,37 +102,20 @@ bool writer::go_on() {
   return false;
 }
 
-// Whoever finds the current space full opens the next; of several who do so at once, one wins, and all go on
-// there.
 bool writer::go_on_shared() {
   const auto give_up = [](space* s) {
     s->drop();
     return false;
   };
-  for (;;) {
-    space* seen = shared_->current_.load(std::memory_order_acquire);
-    const bool is_ours = seen == nullptr || (grip_ != nullptr && seen == grip_->in);
-    if (!is_ours) {
-      if (!seen->word.try_hold()) continue;  // it has ended since, so another is current
-      return hold_on(seen) || give_up(seen);
-    }
+  space* next = shared_->current_.go_on(grip_ == nullptr ? nullptr : grip_->in, [this](std::uint32_t holds) {
     lease block = lease::of(options_.block_bytes);
     if (!spare_.empty()) {
       block = std::move(spare_.back());
       spare_.pop_back();
     }
-    if (!block) return false;
-    space* fresh = stock_->open(std::move(block), 2);  // a hold for `current_`, one for us
-    if (fresh == nullptr) return false;
-    if (!shared_->current_.compare_exchange_strong(seen, fresh, std::memory_order_acq_rel,
-                                                   std::memory_order_relaxed)) {
-      fresh->drop();
-      fresh->drop();
-      continue;
-    }
-    if (seen != nullptr) seen->drop();
-    return hold_on(fresh) || give_up(fresh);
-  }
+    return block ? stock_->open(std::move(block), holds) : nullptr;
+  });
+  return next != nullptr && (hold_on(next) || give_up(next));
 }
 
 // ---- reserving
@@ -325,11 +306,7 @@ void writer::committed(std::uint64_t bytes) {
   bytes_ += bytes;
   if (count_ >= policy_.count || bytes_ >= policy_.bytes) [[unlikely]]
     return flush();
-  if (policy_.after.count() != 0) {
-    // Either we see that the flusher has lowered the flag, or its look into the log comes after the commit.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (!log_->queued.load(std::memory_order_relaxed)) to_->mark(*log_, false);
-  }
+  if (policy_.after.count() != 0 && to_->dirty.is_missed(*log_)) to_->mark(*log_, false);
   if (policy_.end_of_turn && station_ != nullptr) station_->run_at_turn_end(*this);
 }
 

@@ -8,6 +8,7 @@
 // half of the ring is free. A sender that is told `full` holds the packet still: that is the back-pressure.
 #pragma once
 
+#include <catenet/bus/handshake.hpp>
 #include <catenet/bus/packet.hpp>
 #include <catenet/bus/ring.hpp>
 #include <catenet/bus/station.hpp>
@@ -49,19 +50,18 @@ struct channel_state {
   /// After a push: rings the receiver if it sleeps. The fence: either it is seen to sleep, or it sees the
   /// packet.
   void wake_receiver() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (receiver_waits.load(std::memory_order_relaxed)) [[unlikely]]
+    if (receiver_waits.raised_by_now()) [[unlikely]]
       ring_receiver();
   }
   /// After a pop, which needs no fence: who was missed is seen by the next pop, or by the one that finds
   /// nothing.
   void wake_senders() {
-    if (senders_wait.load(std::memory_order_relaxed)) [[unlikely]]
+    if (senders_wait.raised()) [[unlikely]]
       ring_senders(false);
   }
   void found_empty() {
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    wake_senders();
+    if (senders_wait.raised_by_now()) [[unlikely]]
+      ring_senders(false);
   }
   /// Every sender has ended, and nothing is left. The receiver.
   [[nodiscard]] bool ended() const;
@@ -71,8 +71,8 @@ struct channel_state {
   std::variant<spsc_ring<send_packet>, mpsc_ring<send_packet>> ring;
   std::atomic<std::uint32_t> senders{1};
   std::atomic<bool> receiver_gone{false};
-  alignas(64) std::atomic<bool> receiver_waits{false};
-  std::atomic<bool> senders_wait{false};
+  alignas(64) wait_flag<> receiver_waits;
+  wait_flag<> senders_wait;
   std::mutex mutex;
   std::shared_ptr<bell> receiver_bell;              ///< guarded by mutex
   std::vector<std::shared_ptr<bell>> sender_bells;  ///< of those who wait; guarded by mutex

@@ -9,6 +9,7 @@
 // by side in one block leave as one segment.
 #pragma once
 
+#include <catenet/bus/dirty_list.hpp>
 #include <catenet/bus/range_log.hpp>
 #include <catenet/bus/space.hpp>
 #include <catenet/bus/station.hpp>
@@ -46,9 +47,11 @@ struct writer_log : std::enable_shared_from_this<writer_log> {
   writer_log& operator=(const writer_log&) = delete;
   ~writer_log();
   log entries;
-  std::atomic<bool> queued{false};   ///< on the dirty list
-  std::atomic<bool> closed{false};   ///< the writer has ended
-  writer_log* below = nullptr;       ///< on the dirty list
+  std::atomic<bool> queued{false};  ///< on the dirty list
+  std::atomic<bool> closed{false};  ///< the writer has ended
+  writer_log* below = nullptr;      ///< on the dirty list
+  void keep() { self = shared_from_this(); }
+  std::shared_ptr<writer_log> let_go() { return std::move(self); }
   std::shared_ptr<writer_log> self;  ///< keeps it while it is there
   // The flusher's own, during a take():
   log::piece next;          ///< the next piece to be taken
@@ -61,7 +64,7 @@ struct flusher_state {
   ~flusher_state() { forget_dirty(); }
   const flush_policy policy;
   std::shared_ptr<bell> wake;  ///< null without a station
-  std::atomic<writer_log*> dirty{nullptr};
+  dirty_list<writer_log> dirty;
   std::atomic<bool> hurry{false};   ///< take now, do not wait for the time
   std::atomic<bool> demand{false};  ///< look at every writer
   std::atomic<bool> ended{false};

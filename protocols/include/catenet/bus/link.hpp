@@ -85,12 +85,13 @@ struct link_statistics {
 /// What a link tells, on its core's thread, from the loop. Any may be empty. In each the link may be closed
 /// and ended.
 struct link_events {
-  callback<void(packet&&)> message;
-  callback<void()> up;                ///< a connection stands
-  callback<void(const error&)> down;  ///< it ended, or could not be made; a link that dials will try again
+  callback<void(packet&&)> message = {};
+  callback<void()> up = {};  ///< a connection stands
+  callback<void(const error&)> down =
+      {};  ///< it ended, or could not be made; a link that dials will try again
   /// The end of the link, once: an error when the peer sent what is no frame, or (of a link that was
   /// accepted) the connection failed; empty after close(), or when the peer closed.
-  callback<void(const error&)> over;
+  callback<void(const error&)> over = {};
 };
 
 namespace detail {

@@ -59,6 +59,40 @@ class space_word {
   Atomic<std::uint64_t> word_{0};
 };
 
+/// The space that writers of several threads fill now. Whoever finds it full opens the next; of several who
+/// do so at once one wins, and all go on there. A template so that the interleaving checker can run it.
+template <class Space, template <class> class Atomic = std::atomic>
+class shared_current {
+ public:
+  /// For one who has a hold on `ours` (or null, at the beginning) and found it full: another one, with a hold
+  /// for the caller. `open(holds)` makes one, or null: then there is none.
+  template <class Open>
+  Space* go_on(Space* ours, Open&& open) {
+    for (;;) {
+      Space* seen = current_.load(std::memory_order_acquire);
+      if (seen != nullptr && seen != ours) {
+        if (seen->word.try_hold()) return seen;
+        continue;  // it has ended since, so another is current
+      }
+      Space* fresh = open(2);  // a hold for `current_`, one for the caller
+      if (fresh == nullptr) return nullptr;
+      if (current_.compare_exchange_strong(seen, fresh, std::memory_order_acq_rel,
+                                           std::memory_order_relaxed)) {
+        if (seen != nullptr) seen->drop();
+        return fresh;
+      }
+      fresh->drop();
+      fresh->drop();
+    }
+  }
+  void let_go() {
+    if (Space* s = current_.exchange(nullptr, std::memory_order_acquire)) s->drop();
+  }
+
+ private:
+  Atomic<Space*> current_{nullptr};
+};
+
 class space_stock;
 
 /// Who holds one: its writers (one hold each while they write to it, passed on to the flusher through their

@@ -6,6 +6,7 @@
 // Ringing wakes a sleeping thread once, however many bells ring before it is up.
 #pragma once
 
+#include <catenet/bus/handshake.hpp>
 #include <catenet/engine/callback.hpp>
 #include <catenet/slab/pool.hpp>
 

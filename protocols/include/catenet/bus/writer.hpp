@@ -49,7 +49,7 @@ class shared_blocks {
  private:
   friend class writer;
   std::shared_ptr<detail::space_stock> stock_ = std::make_shared<detail::space_stock>();
-  std::atomic<detail::space*> current_{nullptr};
+  detail::shared_current<detail::space> current_;
 };
 
 namespace detail {
