@@ -171,19 +171,29 @@ void uring::free_block_ring(block_ring& r) {
 // Lends blocks to the kernel up to the target; when the slab has none, with what there is.
 void uring::fill(block_ring& r) {
   pool& p = *pool::current();
-  const std::uint32_t mask = static_cast<std::uint32_t>(r.lent.size()) - 1;
   int added = 0;
   while (r.lent.size() - r.idle.size() < r.target) {
-    block* b = p.rent(r.cls);
+    block* b = p.rent_for(r.cls, priority::read);  // never before a stream that waits for one
     if (b == nullptr) break;
-    p.lend(b);
-    const std::uint16_t id = r.idle.back();
-    r.idle.pop_back();
-    r.lent[id] = b;
-    io_uring_buf_ring_add(r.entries, b->data, static_cast<unsigned>(b->capacity()), id,
-                          static_cast<int>(mask), added++);
+    lend(r, b, added++);
   }
   if (added != 0) io_uring_buf_ring_advance(r.entries, added);
+}
+
+// Lays a block into the ring, `place` places behind what the kernel was told of last.
+void uring::lend(block_ring& r, block* b, int place) {
+  pool::current()->lend(b);
+  const std::uint16_t id = r.idle.back();
+  r.idle.pop_back();
+  r.lent[id] = b;
+  io_uring_buf_ring_add(r.entries, b->data, static_cast<unsigned>(b->capacity()), id,
+                        static_cast<int>(r.lent.size()) - 1, place);
+}
+
+void uring::offer(lease block) {
+  if (small_.idle.empty()) return;
+  lend(small_, block.release(), 0);
+  io_uring_buf_ring_advance(small_.entries, 1);
 }
 
 block* uring::take(block_ring& r, std::uint16_t id) {

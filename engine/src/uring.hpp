@@ -27,6 +27,7 @@ class uring final : public backend {
   void accept(int listener, token t) override;
   void connect(int fd, token t, const endpoint& to) override;
   void receive(int fd, token t) override;
+  void offer(lease block) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
   void poll_readable(int fd, token t) override;
   void poll_writable(int fd, token t) override;
@@ -53,6 +54,7 @@ class uring final : public backend {
   error make_block_ring(block_ring& r, std::uint16_t group, std::uint32_t entries, std::size_t block_bytes);
   void free_block_ring(block_ring& r);
   void fill(block_ring& r);
+  void lend(block_ring& r, block* b, int place);
   block* take(block_ring& r, std::uint16_t id);
   void read_wakeups();
 

@@ -1,5 +1,6 @@
 // Reserves address space, carves spans into blocks and gives them back.
 #include <catenet/slab/arena.hpp>
+#include <catenet/slab/ownership.hpp>
 #include <catenet/slab/poison.hpp>
 
 #include <sys/mman.h>
@@ -121,8 +122,9 @@ arena::run arena::carve(size_class cls, std::uint8_t shift, std::size_t extent) 
     b->data = base_ + span * span_size + (std::size_t{i} << shift);
     b->cls = cls;
     b->shift = shift;
-    b->state = block_state::depot;
+    detail::move_block(*b, block_state::depot);
     b->home = no_pool;
+    b->own.label(no_pool, segment_kind::block);
     b->link = i + 1 == count ? nullptr : descriptor(span, i + 1);
     poison(b->data, b->capacity());
   }
@@ -133,7 +135,7 @@ void arena::uncarve(block* first) {
   const std::size_t span = span_index(first);
   const std::uint32_t spans = spans_of(first->shift), count = blocks_in_span(first);
   const std::lock_guard lock(mutex_);
-  for (std::uint32_t i = 0; i != count; ++i) descriptor(span, i)->state = block_state::unborn;
+  for (std::uint32_t i = 0; i != count; ++i) detail::move_block(*descriptor(span, i), block_state::unborn);
   for (std::uint32_t i = 0; i != spans; ++i) spans_[span + i] = {};
   committed_ -= spans * span_size;
   const std::size_t e = span / spans_per_extent;
