@@ -214,7 +214,8 @@ void core::look_after_memory(std::uint64_t now_ms) {
   const std::uint32_t interval_ms = s.memory_more ? memory_hurry_ms : memory_look_ms;
   if (now_ms - s.memory_looked_ms < interval_ms) {
     // This turn may be the last for long, and may have left much behind.
-    if (!s.memory_look.armed() && !s.draining) timers_.start(s.memory_look, interval_ms);
+    if (!s.memory_look.armed() && !s.draining && engine_.slab().memory().committed() > memory_kept_bytes)
+      timers_.start(s.memory_look, interval_ms);
     return;
   }
   const bool was_asleep = std::exchange(s.memory_look.due, false);

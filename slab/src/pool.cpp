@@ -4,9 +4,19 @@
 #include <mimalloc.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 namespace catenet {
+
+// ThreadSanitizer does not see how mimalloc hands memory from thread to thread, and would call its second use a race.
+#if defined(__SANITIZE_THREAD__)
+#define CATENET_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CATENET_TSAN 1
+#endif
+#endif
 
 thread_local constinit pool* pool::current_ = nullptr;
 
@@ -14,9 +24,19 @@ namespace detail {
 
 void* allocate_control(std::size_t bytes) {
   if (injected_fault != nullptr && injected_fault()) [[unlikely]] return nullptr;
+#ifdef CATENET_TSAN
+  return std::malloc(bytes);
+#else
   return mi_malloc(bytes);
+#endif
 }
-void release_control(void* at) { mi_free(at); }
+void release_control(void* at) {
+#ifdef CATENET_TSAN
+  std::free(at);
+#else
+  mi_free(at);
+#endif
+}
 segment* allocate_segment() { return static_cast<segment*>(allocate_control(sizeof(segment))); }
 void release_segment(segment* s) { release_control(s); }
 
