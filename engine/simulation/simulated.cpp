@@ -332,8 +332,18 @@ void simulated::serve_reader(link& l) {
   }
 }
 
+void simulated::offer(lease block) { offered_.push_back(std::move(block)); }
+
 block* simulated::rent(size_class c) {
-  block* b = net_.random.chance(net_.options.no_block) ? nullptr : pool::current()->rent(c);
+  block* b = nullptr;
+  if (!net_.random.chance(net_.options.no_block)) {
+    if (c == small_ && !offered_.empty()) {
+      b = offered_.back().release();
+      offered_.pop_back();
+    } else {
+      b = pool::current()->rent_for(c, priority::read);  // never before a stream that waits for one
+    }
+  }
   if (b == nullptr) counters_.out_of_blocks.add(1);
   return b;
 }

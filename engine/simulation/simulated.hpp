@@ -18,6 +18,7 @@ class simulated final : public backend {
   void accept(int listener, token t) override;
   void connect(int fd, token t, const endpoint& to) override;
   void receive(int fd, token t) override;
+  void offer(lease block) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
   void poll_readable(int fd, token t) override;
   void poll_writable(int fd, token t) override;
@@ -70,6 +71,7 @@ class simulated final : public backend {
   std::vector<std::uint32_t> serving_;
   std::vector<std::uint32_t> by_slot_;  // links by their tokens' slot
   std::vector<completion> done_;
+  std::vector<lease> offered_;
   size_class small_ = 0;
   size_class large_ = 0;
 };

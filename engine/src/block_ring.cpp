@@ -2,7 +2,6 @@
 #include "block_ring.hpp"
 
 #include <catenet/engine/log.hpp>
-#include <catenet/slab/lease.hpp>
 #include <catenet/slab/pool.hpp>
 
 #include "uring_tier.hpp"
@@ -77,18 +76,29 @@ void block_ring::fill() {
   pool& p = *pool::current();
   int added = 0;
   while (lent_.size() - idle_.size() < target_) {
-    block* b = p.rent(cls_);
+    block* b = p.rent_for(cls_, priority::read);  // never before a stream that waits for one
     if (b == nullptr) break;
-    p.lend(b);
-    const std::uint16_t id = idle_.back();
-    idle_.pop_back();
-    lent_[id] = b;
-    place_[id] = static_cast<std::uint16_t>(tail_ & mask_);
-    order_[tail_++ & mask_] = id;
-    io_uring_buf_ring_add(memory_, b->data, static_cast<unsigned>(b->capacity()), id, static_cast<int>(mask_),
-                          added++);
+    lend(b, added++);
   }
   if (added != 0) io_uring_buf_ring_advance(memory_, added);
+}
+
+// Lays a block into the ring, `place` places behind what the kernel was told of last.
+void block_ring::lend(block* b, int place) {
+  pool::current()->lend(b);
+  const std::uint16_t id = idle_.back();
+  idle_.pop_back();
+  lent_[id] = b;
+  place_[id] = static_cast<std::uint16_t>(tail_ & mask_);
+  order_[tail_++ & mask_] = id;
+  io_uring_buf_ring_add(memory_, b->data, static_cast<unsigned>(b->capacity()), id, static_cast<int>(mask_),
+                        place);
+}
+
+void block_ring::offer(lease block) {
+  if (!attached_ || idle_.empty()) return;
+  lend(block.release(), 0);
+  io_uring_buf_ring_advance(memory_, 1);
 }
 
 block* block_ring::take(std::uint16_t id) {

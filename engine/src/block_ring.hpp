@@ -3,6 +3,7 @@
 
 #include <catenet/engine/error.hpp>
 #include <catenet/slab/block.hpp>
+#include <catenet/slab/lease.hpp>
 
 #include <liburing.h>
 
@@ -27,6 +28,8 @@ class block_ring {
 
   /// Lends blocks up to the target; when the slab has none, with what there is.
   void fill();
+  /// Lends that block, which has the ring's size, even beyond the target; it goes home when there is no place.
+  void offer(lease block);
   /// The block of a completion; now the caller's.
   block* take(std::uint16_t id);
   /// The buffer that the kernel uses after that one.
@@ -52,6 +55,7 @@ class block_ring {
  private:
   [[nodiscard]] std::uint32_t entries() const { return mask_ + 1; }
   bool attach();
+  void lend(block* b, int place);
   void take_back();
 
   io_uring* ring_ = nullptr;

@@ -16,15 +16,13 @@ namespace {
 thread_local constinit core* current_core = nullptr;
 
 constexpr std::uint32_t accept_retry_ms = 100;
-constexpr std::int64_t starved_retry_ms =
-    10;  // blocks that other cores gave back are seen so much later at most
-
 constexpr std::uint32_t accept_complaint_ms = 10'000;  // one line in so long, however often accepting fails
 
 // What says something about one connection, not about accepting.
 bool passes(int code) { return code == ECANCELED || code == ECONNABORTED || code == EINTR || code == EAGAIN; }
 
 constexpr std::uint32_t memory_look_ms = 250;     // how often idle memory is looked at
+constexpr std::uint32_t memory_hurry_ms = 10;     // while there is more to give than one look does
 constexpr std::uint32_t memory_still_looks = 12;  // so many looks without a change, and the core sleeps on
 constexpr std::size_t memory_kept_bytes = 8_MiB;  // less than this is not worth waking up for
 
@@ -88,10 +86,9 @@ void core::turn() {
 std::int64_t core::before_wait() {
   core_state& s = *state_;
   std::int64_t timeout_ms = timers_.until_next();
-  if (!s.starved.empty() && (timeout_ms < 0 || timeout_ms > starved_retry_ms)) timeout_ms = starved_retry_ms;
   // Who posts after this store wakes us; who posted before it is seen by the look into the box.
   s.sleeping.store(true, std::memory_order_seq_cst);
-  if (s.watches.unfinished()) timeout_ms = 0;
+  if (s.watches.unfinished() || s.blocks_owed) timeout_ms = 0;
   const bool told_to_stop = engine_.state_->stops.load() != 0 && !s.draining;
   return !s.mail.empty() || told_to_stop ? 0 : timeout_ms;
 }
@@ -212,38 +209,33 @@ void core::end_of_turn() {
     for (std::size_t i = 0; i != s.ended.size(); ++i) s.ended[i]->tell_closed();
     s.ended.clear();
   }
-  if (!s.starved.empty()) feed_starved();
-  s.blocks->turn();
+  s.blocks_owed = s.blocks->turn();  // feeds streams that wait for a block
 }
 
 // Idle blocks go back to the system in small steps (pool::decay). A core that falls asleep with much memory
 // wakes for them now and then, until several steps in a row have found nothing to give.
 void core::look_after_memory(std::uint64_t now_ms) {
   core_state& s = *state_;
-  if (now_ms - s.memory_looked_ms < memory_look_ms) {
-    if (s.io->may_trim() && !s.memory_look.armed()) timers_.start(s.memory_look, memory_look_ms);
+  const std::uint32_t interval_ms = s.memory_more ? memory_hurry_ms : memory_look_ms;
+  if (now_ms - s.memory_looked_ms < interval_ms) {
+    // This turn may be the last for long, and may have left much behind.
+    const bool much = s.io->may_trim() || engine_.slab().memory().committed() > memory_kept_bytes;
+    if (much && !s.memory_look.armed() && !s.draining) timers_.start(s.memory_look, interval_ms);
     return;
   }
   s.io->trim();
   const bool was_asleep = std::exchange(s.memory_look.due, false);
   s.memory_looked_ms = now_ms;
-  s.blocks->decay(now_ms);
+  s.memory_more = s.blocks->decay(now_ms);
   const std::size_t committed = engine_.slab().memory().committed();
   s.memory_still = was_asleep && committed == s.memory_committed ? s.memory_still + 1 : 0;
   s.memory_committed = committed;
+  if (s.draining) return;
   const bool may_shrink = committed > memory_kept_bytes && s.memory_still < memory_still_looks;
-  if ((may_shrink || s.io->may_trim()) && !s.draining)
+  if (s.memory_more)
+    timers_.start(s.memory_look, memory_hurry_ms);
+  else if (may_shrink || s.io->may_trim())
     timers_.start(s.memory_look, memory_look_ms);
-}
-
-// Receives that found no block are armed again when the slab has one. With none, they wait for the next turn.
-void core::feed_starved() {
-  core_state& s = *state_;
-  std::erase_if(s.starved, [](const stream* one) { return (one->flags_ & stream::flag_starved) == 0; });
-  if (lease probe = lease::of(4_KiB); !probe) return;
-  std::vector<stream*> fed;
-  fed.swap(s.starved);
-  for (stream* one : fed) one->on_blocks();
 }
 
 void core::begin_drain() {

@@ -6,6 +6,7 @@
 #include <catenet/engine/protocol.hpp>
 #include <catenet/engine/watch.hpp>
 #include <catenet/slab/pool.hpp>
+#include <catenet/slab/waiter.hpp>
 
 #include "mailbox.hpp"
 #include "stream_table.hpp"
@@ -17,11 +18,18 @@
 
 namespace catenet {
 
+/// A stream's place among those who wait for a block to receive into.
+struct block_wait final : waiter {
+  block_wait(size_class c, priority urgency, served then, stream& of) : waiter(c, urgency, then), who(of) {}
+  stream& who;
+};
+
 /// What a stream needs only while something is unsent or held back; from a free list of its core.
 struct stream_traffic {
   chain queue;                       // accepted, not yet handed to the kernel
   chain flight;                      // read by the send that is under way
   chain held;                        // received while reading is paused
+  std::unique_ptr<block_wait> hunger;  // while starved
   std::uint64_t expecting = 0;       // body bytes still to come, for reading into large blocks
   std::unique_ptr<endpoint> target;  // while connecting: the kernel may read it
   std::uint64_t progress_mark = 0;   // what the kernel said last of how far the peer has come
@@ -57,7 +65,7 @@ struct core_state {
   std::vector<completion> completions;
   std::vector<stream*> dirty;    // something to send, to deliver or to arm at the end of the turn
   std::vector<stream*> ended;    // closed() is owed
-  std::vector<stream*> starved;  // wait for receive blocks
+  bool blocks_owed = false;      // somebody who waits for a block can be served by another turn
   stream_traffic* free_traffic = nullptr;
 
   bool draining = false;
@@ -77,6 +85,7 @@ struct core_state {
   std::uint64_t memory_looked_ms = 0;
   std::size_t memory_committed = 0;  // when it was last looked at
   std::uint32_t memory_still = 0;    // looks since that changed
+  bool memory_more = false;          // the last look stopped at its bounds
 
   // Ends a wait when the time for draining is over.
   struct wake_timer final : timer {

@@ -314,12 +314,18 @@ void epoll::read(entry& e) {
 bool epoll::stock(std::size_t blocks) {
   pool& p = *pool::current();
   while (stocked_ < blocks) {
-    block* b = p.rent(small_);
+    block* b = p.rent_for(small_, priority::read);  // never before a stream that waits for one
     if (b == nullptr) break;
     p.lend(b);
     stock_[stocked_++] = b;
   }
   return stocked_ != 0;
+}
+
+void epoll::offer(lease block) {
+  if (stocked_ == stock_.size()) return;
+  pool::current()->lend(block.get());
+  stock_[stocked_++] = block.release();
 }
 
 // Whether there may be more.

@@ -23,6 +23,9 @@ constexpr std::size_t segments_per_send_max = 1024;
 constexpr std::uint64_t large_receive_bytes_min = 128_KiB;
 // A large block that is not full by then is told as it is. So long a hint that lies may hold one, too.
 constexpr std::uint32_t large_receive_ms = 50;
+constexpr std::size_t receive_block_bytes = 4_KiB;  // the back ends' small block
+// When no memory is left even for the note of who waits for one.
+constexpr std::uint32_t starved_retry_ms = 10;
 // Memory before a file region or page body: so much is sent at once and inline, as the region is.
 constexpr std::uint64_t inline_head_bytes_max = 16_KiB;
 
@@ -89,7 +92,8 @@ void stream::release_traffic() {
 bool stream::at_rest() const { return traffic_ == nullptr || (unsent() == 0 && traffic_->held.empty()); }
 
 bool stream::needs_no_traffic() const {
-  return traffic_ != nullptr && at_rest() && traffic_->expecting == 0 && (flags_ & flag_lingering) == 0;
+  return traffic_ != nullptr && at_rest() && traffic_->expecting == 0 &&
+         (flags_ & (flag_lingering | flag_starved)) == 0;
 }
 
 void stream::mark_dirty() {
@@ -201,7 +205,7 @@ void stream::sent() {
   }
   if (unsent() != 0 || (flags_ & flag_closing) != 0)
     mark_dirty();
-  else if (traffic_->held.empty() && traffic_->expecting == 0)
+  else if (needs_no_traffic())
     release_traffic();
 }
 
@@ -283,9 +287,8 @@ void stream::on_receive(const completion& c) {
     end_of_input();
   } else if (c.result == -ENOBUFS && was_large && (flags_ & flag_dead) == 0) {
     return arm(false);  // small ones may do
-  } else if (c.result == -ENOBUFS) {
-    if ((flags_ & flag_starved) == 0) k.state_->starved.push_back(this);
-    flags_ |= flag_starved;
+  } else if (c.result == -ENOBUFS && (flags_ & flag_dead) == 0) {
+    return starve();
   } else if (c.result != -ECANCELED && c.result != -EINTR && c.result != -EAGAIN) {
     return wind_down();
   }
@@ -302,10 +305,34 @@ void stream::on_receive(const completion& c) {
     arm();
 }
 
-// The slab has blocks again after a receive found none.
-void stream::on_blocks() {
+// A receive found no block: this stream queues for one, a known body before others. Its receive is armed again
+// with the block in hand.
+void stream::starve() {
+  if ((flags_ & (flag_paused | flag_starved)) != 0) return;
+  core_state& c = *home().state_;
+  const auto fed = [](waiter& w, lease block) { static_cast<block_wait&>(w).who.on_block(std::move(block)); };
+  stream_traffic& t = traffic();
+  const priority urgency = t.expecting != 0 ? priority::known_body : priority::read;
+  const size_class small = c.blocks->classes().fitting(receive_block_bytes);
+  t.hunger = std::make_unique<block_wait>(small, urgency, fed, *this);
+  flags_ |= flag_starved;
+  if (block* at_once = c.blocks->rent_or_wait(*t.hunger))
+    on_block(lease{at_once});
+  else if (!t.hunger->waiting())  // no memory even for the note
+    look_within(starved_retry_ms);
+}
+
+void stream::on_block(lease block) {
+  stop_starving();
+  home().state_->io->offer(std::move(block));
+  if (!faulty(fault::lost_rearm)) arm();
+}
+
+// Gives up its place in the queue for blocks.
+void stream::stop_starving() {
+  if ((flags_ & flag_starved) == 0) return;
   clear(flag_starved);
-  if (fd_ >= 0 && !faulty(fault::lost_rearm)) arm();
+  traffic_->hunger.reset();
 }
 
 void stream::deliver(chain&& bytes) {
@@ -333,6 +360,7 @@ void stream::end_of_input() {
 void stream::pause() {
   if ((flags_ & (flag_paused | flag_dead | flag_closing)) != 0) return;
   flags_ |= flag_paused;
+  stop_starving();  // and queues again once it reads on
   if ((flags_ & flag_receiving) != 0) stop_receive();
 }
 
@@ -423,6 +451,10 @@ void stream::expire() {
     if ((flags_ & flag_dead) != 0) return;
   }
   if ((flags_ & flag_sending) != 0 && stalled()) return abort();
+  if ((flags_ & flag_starved) != 0 && !traffic_->hunger->waiting()) {
+    stop_starving();
+    arm();
+  }
   if (needs_no_traffic()) release_traffic();
   const bool waits = (flags_ & (flag_receiving | flag_cancelling | flag_lingering)) == flag_receiving;
   if (waits && k.now_ms() - active_ms_ >= patience_ms()) {
@@ -487,6 +519,7 @@ void stream::wind_down() {
   flags_ |= flag_dead;
   core_state& c = *home().state_;
   stop();
+  stop_starving();
   if ((flags_ & flag_untold) != 0) c.ended.push_back(this);
   if (traffic_ != nullptr) {
     traffic_->queue.clear();

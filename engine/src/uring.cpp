@@ -79,6 +79,8 @@ error uring::make_ring() {
   return {};
 }
 
+void uring::offer(lease block) { small_.offer(std::move(block)); }
+
 io_uring_sqe* uring::sqe(token t) {
   io_uring_sqe* s = io_uring_get_sqe(&ring_);
   if (s == nullptr) [[unlikely]] {

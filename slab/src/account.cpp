@@ -116,10 +116,16 @@ void pool::uncharge(block* b) {
   payer->credit(b->capacity());
 }
 
-bool pool::charge_segment(segment* s, account& payer) {
-  if (!payer.charge(sizeof(segment))) return false;
+// An overflow segment that the block's payer pays for. Null at its hard limit, or when memory ran out.
+segment* pool::charged_segment(account& payer) {
+  segment* s = take_segment();
+  if (s == nullptr) return nullptr;
+  if (!payer.charge(sizeof(segment))) {
+    keep_segment(s);
+    return nullptr;
+  }
   s->charged = true;
-  return true;
+  return s;
 }
 
 void pool::uncharge_segment(segment* s) {
@@ -154,14 +160,23 @@ void ledger::place(account& a, std::uint64_t before) {
 
 account* ledger::largest() {
   if (champion_ != nullptr) return champion_;
-  for (std::size_t word = filled_.size(); word-- != 0;) {
-    if (filled_[word] == 0) continue;
-    const std::size_t top = word * 64 + static_cast<std::size_t>(std::bit_width(filled_[word])) - 1;
-    for (account& a : buckets_[top])
-      if (champion_ == nullptr || a.own_ > champion_->own_) champion_ = &a;
-    return champion_;
-  }
-  return nullptr;
+  const std::size_t top = top_bucket();
+  if (top == no_bucket) return nullptr;
+  for (account& a : buckets_[top])
+    if (champion_ == nullptr || a.own_ > champion_->own_) champion_ = &a;
+  return champion_;
+}
+
+account* ledger::among_largest() {
+  if (champion_ != nullptr) return champion_;
+  const std::size_t top = top_bucket();
+  return top == no_bucket ? nullptr : &buckets_[top].front();
+}
+
+std::size_t ledger::top_bucket() const {
+  for (std::size_t word = filled_.size(); word-- != 0;)
+    if (filled_[word] != 0) return word * 64 + static_cast<std::size_t>(std::bit_width(filled_[word])) - 1;
+  return no_bucket;
 }
 
 }  // namespace catenet

@@ -1,10 +1,12 @@
 // Reserves address space, carves spans into blocks and gives them back.
 #include <catenet/slab/arena.hpp>
+#include <catenet/slab/ownership.hpp>
 #include <catenet/slab/poison.hpp>
 
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <cstring>
@@ -37,6 +39,11 @@ T* reserve_table(std::size_t count, std::string& error) {
 template <typename T>
 void release_table(T* at, std::size_t count) {
   if (at != nullptr) munmap(at, count * sizeof(T));
+}
+
+// Under the lock, for those who read without it.
+void set_shared(std::size_t& number, std::size_t value) {
+  std::atomic_ref(number).store(value, std::memory_order_relaxed);
 }
 
 constexpr std::uint32_t all_spans = 0xffffffffu;
@@ -113,7 +120,7 @@ arena::run arena::carve(size_class cls, std::uint8_t shift, std::size_t extent) 
     spans_[span + i] = {};
     spans_[span + i].shift = shift;
   }
-  committed_ += spans * span_size;
+  set_shared(committed_, committed_ + spans * span_size);
   const std::uint32_t count = shift <= 16 ? 1u << (16 - shift) : 1u;
   run made{descriptor(span, 0), count};
   for (std::uint32_t i = 0; i != count; ++i) {
@@ -121,8 +128,9 @@ arena::run arena::carve(size_class cls, std::uint8_t shift, std::size_t extent) 
     b->data = base_ + span * span_size + (std::size_t{i} << shift);
     b->cls = cls;
     b->shift = shift;
-    b->state = block_state::depot;
+    detail::move_block(*b, block_state::depot);
     b->home = no_pool;
+    b->own.label(no_pool, segment_kind::block);
     b->link = i + 1 == count ? nullptr : descriptor(span, i + 1);
     poison(b->data, b->capacity());
   }
@@ -133,9 +141,9 @@ void arena::uncarve(block* first) {
   const std::size_t span = span_index(first);
   const std::uint32_t spans = spans_of(first->shift), count = blocks_in_span(first);
   const std::lock_guard lock(mutex_);
-  for (std::uint32_t i = 0; i != count; ++i) descriptor(span, i)->state = block_state::unborn;
+  for (std::uint32_t i = 0; i != count; ++i) detail::move_block(*descriptor(span, i), block_state::unborn);
   for (std::uint32_t i = 0; i != spans; ++i) spans_[span + i] = {};
-  committed_ -= spans * span_size;
+  set_shared(committed_, committed_ - spans * span_size);
   const std::size_t e = span / spans_per_extent;
   const std::uint32_t row = row_of(spans) << (span % spans_per_extent);
   table_[e].used &= ~row;
@@ -193,9 +201,9 @@ block* arena::find(const void* address) const {
   return descriptor(span, static_cast<std::uint32_t>((offset % span_size) >> shift));
 }
 
+// Without the lock, as every core asks once a turn.
 std::size_t arena::committed() const {
-  const std::lock_guard lock(mutex_);
-  return committed_;
+  return std::atomic_ref(const_cast<std::size_t&>(committed_)).load(std::memory_order_relaxed);
 }
 
 }  // namespace catenet

@@ -16,7 +16,6 @@ void depot::chill(shelf& s, block* b) {
   const std::size_t span = arena_.span_index(b);
   span_record& r = arena_.record(span);
   b->link = std::exchange(r.free, b);
-  b->state = block_state::depot;
   ++s.cold;
   if (++r.free_count == 1) {
     r.next = std::exchange(s.cold_spans, static_cast<std::uint32_t>(span + 1));

@@ -219,7 +219,11 @@ arena::run depot::collect(size_class c, detail::want& w) {
 }
 
 void depot::forget(size_class c, detail::want& w) {
-  shelf& s = shelves_[c];
+  unlist_want(shelves_[c], c, w);
+  if (wanted() == 0) tell_homes();
+}
+
+void depot::unlist_want(shelf& s, size_class c, detail::want& w) {
   const std::lock_guard lock(s.mutex);
   for (detail::want** link = &s.wants; *link != nullptr; link = &(*link)->next) {
     if (*link != &w) continue;
@@ -294,13 +298,29 @@ void depot::wake(pool* who) {
   if (who->wake_ != nullptr) who->wake_(who->wake_context_);
 }
 
-// Wakes the pools whose caches hold blocks of that class: their next turn spills them.
+// Wakes the pools whose caches hold blocks of that class, or to whom blocks have come home: their next turn spills
+// them.
 void depot::wake_holders(size_class c, const pool* but) {
   const std::lock_guard lock(pools_mutex_);
   for (pool* p : pools_) {
     const pool::cache& k = p->caches_[c];
-    if (p != but && p->wake_ != nullptr && k.count.get() + k.spare_count.get() != 0) p->wake_(p->wake_context_);
+    const bool mail = p->await_arrivals(true);
+    const bool cached = p != but && k.count.get() + k.spare_count.get() != 0;
+    if ((mail || cached) && p->wake_ != nullptr) p->wake_(p->wake_context_);
   }
+}
+
+// Something has come home there while somebody waits. From any thread.
+void depot::wake_home(pool_id home) {
+  const std::lock_guard lock(pools_mutex_);
+  for (pool* p : pools_)
+    if (p->id_ == home && p->wake_ != nullptr) p->wake_(p->wake_context_);
+}
+
+// Whether anybody waits, for those who send something home.
+void depot::tell_homes() {
+  const std::lock_guard lock(pools_mutex_);
+  for (pool* p : pools_) p->await_arrivals(wanted() != 0);
 }
 
 // ---- pools and sums ------------------------------------------------------------------------------------------
@@ -308,11 +328,13 @@ void depot::wake_holders(size_class c, const pool* but) {
 void depot::enroll(pool& p) {
   const std::lock_guard lock(pools_mutex_);
   pools_.push_back(&p);
+  p.await_arrivals(wanted() != 0);
 }
 
 void depot::leave(pool& p) {
   const std::lock_guard lock(pools_mutex_);
   std::erase(pools_, &p);
+  p.await_arrivals(false);
   departed_posted_ += p.posted_.get();
   departed_settled_ += p.settled_.get();
   for (std::size_t c = 0; c != options_.classes.count(); ++c) {

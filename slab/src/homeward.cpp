@@ -33,6 +33,7 @@ namespace {
 // so a block never comes home to a stranger.
 struct alignas(64) home_slot {
   inbox<segment> arrivals;
+  atomic<bool> awaited{false};  // somebody waits for blocks: what arrives must not lie beside a sleeping home
   depot* owner = nullptr;  // guarded by registry_mutex
 };
 constexpr std::size_t pools_max = 1024;
@@ -44,7 +45,7 @@ pool_id take_number(depot& from) {
   for (std::size_t i = 0; i != pools_max; ++i) {
     home_slot& slot = homes[i];
     if ((slot.owner != nullptr && slot.owner != &from) || !slot.arrivals.claim()) continue;
-    slot.owner = &from;
+    if (slot.owner == nullptr) slot.owner = &from;
     return static_cast<pool_id>(i);
   }
   std::fprintf(stderr, "catenet: more than %zu threads with a pool at one time\n", pools_max);
@@ -120,7 +121,8 @@ void pool::settle_holder(segment* s) {
     case segment_kind::parcel:
       break;
   }
-  free_segment(s);
+  s->kind = segment_kind::block;
+  keep_segment(s);
 }
 
 // ---- to other homes ------------------------------------------------------------------------------------------
@@ -156,15 +158,26 @@ void pool::flush() {
     dirty_ = p->next_open;
     const pool_id home = p->head.home;
     outboxes_[home] = nullptr;
-    homes[home].arrivals.push(&p->head, &p->head);
-    settle_if_gone(home);
+    send(home, &p->head);
   }
 }
 
-void pool::send_alone(segment* s) {
-  const pool_id home = s->home;
+void pool::send_alone(segment* s) { send(s->home, s); }
+
+// Pushed first; then a look whether the home is still there, and whether it must be woken for it.
+void pool::send(pool_id home, segment* s) {
   homes[home].arrivals.push(s, s);
   settle_if_gone(home);
+  if (!homes[home].awaited.load(std::memory_order_seq_cst)) return;
+  // Under the lock the depot cannot end; without it, what was just sent may have been the last it waited for.
+  const std::lock_guard lock(registry_mutex);
+  if (depot* owner = homes[home].owner) owner->wake_home(home);
+}
+
+// The other side of send(): raised first, looked at second.
+bool pool::await_arrivals(bool awaited) {
+  homes[id_].awaited.store(awaited, std::memory_order_seq_cst);
+  return awaited && !homes[id_].arrivals.empty();
 }
 
 void pool::drop_from_outside(segment* s) {
@@ -213,11 +226,11 @@ void pool::settle_all(segment* s) {
   }
 }
 
-void pool::turn() {
+bool pool::turn() {
   flush();
   if (segment* arrived = homes[id_].arrivals.take_all()) settle_all(arrived);
   const std::uint32_t wanted = depot_.wanted();
-  if ((wanted | waited_ | pressed_) != 0) [[unlikely]] help_who_wait(wanted);
+  return (wanted | waited_ | pressed_) != 0 && help_who_wait(wanted);
 }
 
 }  // namespace catenet

@@ -26,9 +26,13 @@ class inbox {
 
   /// The holder: everything that has arrived, newest first.
   Node* take_all() {
-    if (incoming_.load(std::memory_order_relaxed) == nullptr) return nullptr;
+    if (empty()) return nullptr;
     return incoming_.exchange(nullptr, std::memory_order_acquire);
   }
+
+  /// Sequentially consistent, so that who raised a flag and then looks here misses nothing from a sender who looks at the
+  /// flag after its push.
+  [[nodiscard]] bool empty() const { return incoming_.load(std::memory_order_seq_cst) == nullptr; }
 
   /// These two under a lock that all who claim and resign share.
   bool claim() {
@@ -39,7 +43,7 @@ class inbox {
   /// False, and the number is still held, when something has arrived in the meantime.
   bool resign() {
     held_.store(false, std::memory_order_seq_cst);
-    if (incoming_.load(std::memory_order_seq_cst) == nullptr) return true;
+    if (empty()) return true;
     held_.store(true, std::memory_order_seq_cst);
     return false;
   }

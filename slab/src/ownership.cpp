@@ -40,6 +40,13 @@ void print(const char* what, const note& n) {
                n.at.function_name(), n.tag == nullptr ? "" : ", tag ", n.tag == nullptr ? "" : n.tag, n.by);
 }
 
+// What is wrong with giving this block back, or null.
+const char* objection(const block& b) {
+  if (b.state == block_state::lent || b.in_flight != 0) return "the kernel still has";
+  if (b.state != block_state::rented) return "nobody holds";
+  return b.refs != 0 ? "somebody still refers to" : nullptr;
+}
+
 }  // namespace
 
 void note_rent(block* b, const caller& who) {
@@ -50,15 +57,26 @@ void note_rent(block* b, const caller& who) {
 void note_return(block* b, const caller& who) {
   const std::lock_guard lock(mutex);
   notes& n = all()[b];
-  if (b->state == block_state::rented && b->in_flight == 0) {
+  const char* wrong = objection(*b);
+  if (wrong == nullptr) {
     n.returned = made_now(who);
     return;
   }
-  std::fprintf(stderr, "catenet: a block of %zu bytes is returned that %s\n", b->capacity(),
-               b->state == block_state::lent || b->in_flight != 0 ? "the kernel still has" : "nobody holds");
+  std::fprintf(stderr, "catenet: a block of %zu bytes is returned that %s\n", b->capacity(), wrong);
   print("rented last  ", n.rented);
   print("returned last", n.returned);
   print("returned now ", made_now(who));
+  std::abort();
+}
+
+void check_move(const block& b, block_state to) {
+  if (legal_move(b.state, to)) return;
+  const std::lock_guard lock(mutex);
+  std::fprintf(stderr, "catenet: a block of %zu bytes would go from %s to %s, which is no legal move\n", b.capacity(),
+               name_of(b.state), name_of(to));
+  const notes& n = all()[&b];
+  print("rented last  ", n.rented);
+  print("returned last", n.returned);
   std::abort();
 }
 

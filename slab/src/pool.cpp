@@ -4,9 +4,19 @@
 #include <mimalloc.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <utility>
 
 namespace catenet {
+
+// ThreadSanitizer does not see how mimalloc hands memory from thread to thread, and would call its second use a race.
+#if defined(__SANITIZE_THREAD__)
+#define CATENET_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CATENET_TSAN 1
+#endif
+#endif
 
 thread_local constinit pool* pool::current_ = nullptr;
 
@@ -14,9 +24,19 @@ namespace detail {
 
 void* allocate_control(std::size_t bytes) {
   if (injected_fault != nullptr && injected_fault()) [[unlikely]] return nullptr;
+#ifdef CATENET_TSAN
+  return std::malloc(bytes);
+#else
   return mi_malloc(bytes);
+#endif
 }
-void release_control(void* at) { mi_free(at); }
+void release_control(void* at) {
+#ifdef CATENET_TSAN
+  std::free(at);
+#else
+  mi_free(at);
+#endif
+}
 segment* allocate_segment() { return static_cast<segment*>(allocate_control(sizeof(segment))); }
 void release_segment(segment* s) { release_control(s); }
 
@@ -25,6 +45,7 @@ void release_segment(segment* s) { release_control(s); }
 namespace {
 
 constexpr std::uint64_t decay_interval_ms = 100;
+constexpr std::uint64_t decay_hurry_ms = 10;  // while there is more to give than one call does
 
 // Marks the counters as moving, so that a snapshot taken meanwhile is tried again.
 class moving {
@@ -39,6 +60,12 @@ class moving {
 };
 
 }  // namespace
+
+segment* pool::make_segment() {
+  segment* s = detail::allocate_segment();
+  if (s != nullptr) s->label(id_, segment_kind::block);
+  return s;
+}
 
 block* pool::rent_slow(size_class c, const caller& who) { return rent_for(c, priority::in_process, who); }
 
@@ -85,7 +112,8 @@ void pool::load(size_class c, arena::run batch) {
   block* last = batch.head;
   for (block* b = batch.head; b != nullptr; last = b, b = b->link) {
     b->home = id_;
-    b->state = block_state::cached;
+    b->own.home = id_;
+    detail::move_block(*b, block_state::cached);
   }
   last->link = k.head;
   k.head = batch.head;
@@ -98,7 +126,7 @@ void pool::put(size_class c, arena::run batch) {
   cache& k = caches_[c];
   {
     const moving mark(moves_);
-    for (block* b = batch.head; b != nullptr; b = b->link) b->state = block_state::depot;
+    for (block* b = batch.head; b != nullptr; b = b->link) detail::move_block(*b, block_state::depot);
     k.given.add(batch.count);
     k.spills.add(1);
   }
@@ -201,7 +229,7 @@ void pool::decay_class(size_class c) {
   k.low = static_cast<std::int32_t>(k.count.get());
 }
 
-void pool::decay(std::uint64_t now_ms) {
+bool pool::decay(std::uint64_t now_ms) {
   if (now_ms >= decay_due_) {
     decay_due_ = now_ms + decay_interval_ms;
     for (std::size_t c = 0; c != classes().count(); ++c) decay_class(static_cast<size_class>(c));
@@ -217,9 +245,11 @@ void pool::decay(std::uint64_t now_ms) {
   std::uint64_t due = depot_.decay_due_.load(std::memory_order_relaxed);
   if (now_ms < due || !depot_.decay_due_.compare_exchange(due, now_ms + decay_interval_ms, std::memory_order_relaxed,
                                                           std::memory_order_relaxed))
-    return;
+    return false;
   constexpr std::size_t blocks_max = 16'384;  // a millisecond or so
-  if (depot_.decay(blocks_max)) depot_.decay_due_.store(now_ms + decay_interval_ms / 8, std::memory_order_relaxed);
+  const bool more = depot_.decay(blocks_max);
+  if (more) depot_.decay_due_.store(now_ms + decay_hurry_ms, std::memory_order_relaxed);
+  return more;
 }
 
 }  // namespace catenet

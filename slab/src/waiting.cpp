@@ -115,12 +115,14 @@ bool pool::serve(size_class c) {
   return first_of(*waiting_, c) != nullptr;
 }
 
-void pool::serve_waiters() {
+bool pool::serve_waiters() {
+  bool more = false;
   delivery_.store(false, std::memory_order_seq_cst);
   for (std::uint32_t left = waited_; left != 0; left &= left - 1) {
     const auto c = static_cast<size_class>(std::countr_zero(left));
     if (serve(c)) {
       ask_depot(c);
+      more |= caches_[c].spare != nullptr;
       continue;
     }
     waited_ &= ~(1u << c);
@@ -129,10 +131,11 @@ void pool::serve_waiters() {
     if (const arena::run late = depot_.collect(c, caches_[c].want); late.head != nullptr) load(c, late);
     caches_[c].low = -static_cast<std::int32_t>(caches_[c].spare_count.get());
   }
+  return more;
 }
 
-void pool::help_who_wait(std::uint32_t wanted) {
-  if (waited_ != 0) serve_waiters();
+bool pool::help_who_wait(std::uint32_t wanted) {
+  const bool more = waited_ != 0 && serve_waiters();
   // For what others want our caches are kept empty; when somebody begins to want, the other classes go too, since
   // their spans may be what is missing.
   const std::uint32_t news = wanted & ~pressed_;
@@ -144,6 +147,7 @@ void pool::help_who_wait(std::uint32_t wanted) {
     if (!mine && (others || news != 0)) spill(c);
   }
   pressed_ = wanted;
+  return more;
 }
 
 void pool::set_wake(void (*hook)(void* context), void* context) {

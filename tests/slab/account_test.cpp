@@ -4,7 +4,7 @@
 #include <catenet/slab/account.hpp>
 
 #include <algorithm>
-#include <map>
+#include <chrono>
 #include <random>
 #include <thread>
 #include <vector>
@@ -105,6 +105,30 @@ TEST_F(account_test, a_share_fails_cleanly_at_the_payers_limit) {
   EXPECT_EQ(process.bytes(), 0u);
 }
 
+// A hundred thousand payers of one size, of which the one that is named pays a little back each time: whoever looked
+// through all of them would take minutes.
+TEST_F(account_test, one_of_the_largest_is_found_without_a_look_at_the_others) {
+  ledger process;
+  constexpr std::size_t count = 100'000;
+  std::vector<account*> all;
+  for (std::size_t i = 0; i != count; ++i) {
+    all.push_back(account::open(process));
+    ASSERT_TRUE(all.back()->charge(1000));
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  for (std::size_t i = 0; i != count; ++i) {
+    account* named = process.among_largest();
+    ASSERT_GE(named->own_bytes() * 8, 7 * process.bytes() / count) << "at most an eighth below the largest";
+    named->credit(1);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
+  for (account* a : all) {
+    a->credit(a->own_bytes());
+    a->close();
+  }
+  EXPECT_EQ(process.charged(), process.credited());
+}
+
 TEST_F(account_test, the_largest_payer_is_known_through_random_traffic) {
   ledger process;
   std::mt19937 random{3};
@@ -130,6 +154,7 @@ TEST_F(account_test, the_largest_payer_is_known_through_random_traffic) {
     a->close();
   }
   EXPECT_EQ(process.largest(), nullptr);
+  EXPECT_EQ(process.among_largest(), nullptr);
   EXPECT_EQ(process.charged(), process.credited());
 }
 

@@ -81,6 +81,23 @@ TEST_F(chain_test, converts_to_and_from_strings_spans_and_iovecs) {
   EXPECT_EQ(seen, 2005u);
 }
 
+TEST_F(chain_test, is_a_range_of_spans_for_the_standard_algorithms) {
+  chain c = chain::copy_of("one ");
+  ASSERT_TRUE(c.append_constant("two "));
+  c.append(chain::copy_of("three"));
+  EXPECT_EQ(std::ranges::distance(c), 3);
+  const auto sizes = c | std::views::transform([](std::span<const std::byte> s) { return s.size(); });
+  EXPECT_TRUE(std::ranges::equal(sizes, std::vector<std::size_t>{4, 4, 5}));
+  std::string text;
+  std::ranges::for_each(c | std::views::join, [&](std::byte b) { text.push_back(static_cast<char>(b)); });
+  EXPECT_EQ(text, "one two three");
+  const auto longest = std::ranges::max_element(c, {}, [](std::span<const std::byte> s) { return s.size(); });
+  EXPECT_EQ(as_text(*longest), "three");
+  EXPECT_TRUE(std::ranges::empty(chain{} | std::views::all));
+  const chain from_span = chain::copy_of(std::as_bytes(std::span{text}));
+  EXPECT_EQ(from_span.to_string(), text);
+}
+
 TEST_F(chain_test, append_copy_never_changes_what_a_twin_sees) {
   chain c = chain::copy_of("one");
   auto twin = c.share();
@@ -88,6 +105,37 @@ TEST_F(chain_test, append_copy_never_changes_what_a_twin_sees) {
   twin->clear();
   ASSERT_TRUE(c.append_copy("three"));
   EXPECT_EQ(c.to_string(), "onetwothree");
+}
+
+bool all_exclusive(const chain& c) {
+  for (const segment* s = c.head(); s != nullptr; s = s->next)
+    if (!s->exclusive) return false;
+  return true;
+}
+bool none_exclusive(const chain& c) {
+  for (const segment* s = c.head(); s != nullptr; s = s->next)
+    if (s->exclusive) return false;
+  return true;
+}
+
+// Who holds the only view of some bytes may change them in place; a segment that is used again remembers nothing.
+TEST_F(chain_test, bytes_are_exclusive_until_they_are_shared) {
+  chain c = chain::of_size(10'000);
+  EXPECT_TRUE(all_exclusive(c));
+  {
+    auto front = c.split(5000);
+    EXPECT_TRUE(all_exclusive(*front) && all_exclusive(c)) << "two parts that do not overlap";
+  }
+  auto one = c.split(100);
+  auto twin = one->share();
+  EXPECT_TRUE(none_exclusive(*one) && none_exclusive(*twin)) << "one segment";
+  auto twins = c.share();
+  EXPECT_TRUE(none_exclusive(c) && none_exclusive(*twins)) << "several";
+  auto narrow = twins->share(1, 10);
+  EXPECT_TRUE(none_exclusive(*narrow));
+  chain constant;
+  ASSERT_TRUE(constant.append_constant("never to be written"));
+  EXPECT_TRUE(none_exclusive(constant));
 }
 
 // ---- remote --------------------------------------------------------------------------------------------------

@@ -93,6 +93,9 @@ TEST_F(registry_test, memory_goes_only_after_every_ring_let_go) {
   for (std::uint64_t now = 3000; now != 4000; now += 50) home->decay(now);
   EXPECT_EQ(at[0], std::byte{0});
   poison(at, 1);
+  const lease again = lease::of(1_MiB);
+  ASSERT_GE(reg.slot_for(ra, again.bytes().data()), 0);
+  EXPECT_EQ(a.slots.size(), 1u) << "what was let go is registered anew before its slot is named";
   reg.leave(ra);
 }
 
@@ -112,8 +115,9 @@ TEST_F(registry_test, a_header_comes_from_its_bodys_extent) {
   std::vector<lease> bodies_64;
   for (int i = 0; i != 100; ++i) {
     bodies_64.push_back(lease::of(64_KiB));
-    const lease header{home->rent_beside(0, bodies_64.back().get())};
-    ASSERT_TRUE(header);
+    headers.emplace_back(home->rent_beside(0, bodies_64.back().get()));
+    ASSERT_TRUE(headers.back());
+    EXPECT_EQ(a.extent_index(headers.back().get()), a.extent_index(bodies_64.back().get())) << "both fit: " << i;
   }
 }
 

@@ -7,7 +7,9 @@
 #include <chrono>
 #include <condition_variable>
 #include <coroutine>
+#include <deque>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -334,6 +336,115 @@ TEST(waiting, a_sleeping_waiter_is_woken_by_what_is_put_down) {
   stage = 4;
   other.join();
   EXPECT_EQ(conservation(d), "");
+}
+
+// A bell that a pool's wake hook rings.
+struct bell {
+  std::atomic<int> rung{0};
+  void hang_on(pool& p) {
+    p.set_wake([](void* self) { ++static_cast<bell*>(self)->rung; }, this);
+  }
+};
+
+// Blocks that come home to a sleeping thread must not lie there while somebody waits: who sends them wakes the home, also
+// when it is the home itself that waits, and also from a thread without a pool.
+TEST(waiting, a_home_that_sleeps_is_woken_by_what_comes_home) {
+  for (const bool has_pool : {true, false})
+    for (const bool home_waits : {true, false}) {
+      depot d{small_depot(2_MiB, {1_MiB})};
+      pool p{d};
+      bell ours;
+      ours.hang_on(p);
+      chain mine = chain::of_size(2_MiB);
+      ASSERT_EQ(mine.bytes(), 2_MiB);
+      std::vector<int> order;
+      asker here{priority::read, order, 1};
+      if (home_waits) {
+        EXPECT_EQ(p.rent_or_wait(here), nullptr);
+        EXPECT_FALSE(p.turn());
+      }
+      ours.rung = 0;
+      std::thread([&] {
+        std::optional<pool> away;
+        if (has_pool || !home_waits) away.emplace(d);
+        asker there{priority::read, order, 2};
+        if (!home_waits) {
+          EXPECT_EQ(away->rent_or_wait(there), nullptr);
+        }
+        ours.rung = 0;
+        if (has_pool) {
+          mine.clear();
+          away->turn();
+        } else {
+          pool* const before = pool::make_current(nullptr);
+          mine.clear();
+          pool::make_current(before);
+        }
+        EXPECT_GE(ours.rung, 1) << "with pool " << has_pool << ", home waits " << home_waits;
+      }).join();
+      p.turn();
+      EXPECT_EQ(order.empty(), !home_waits);
+      p.set_wake(nullptr, nullptr);
+    }
+}
+
+// What arrived before anybody waited is found by who begins to wait.
+TEST(waiting, who_begins_to_wait_wakes_a_home_with_something_in_its_inbox) {
+  depot d{small_depot(2_MiB, {1_MiB})};
+  pool p{d};
+  bell ours;
+  ours.hang_on(p);
+  chain mine = chain::of_size(2_MiB);
+  std::thread([&] {
+    pool away{d};
+    mine.clear();
+    away.turn();
+    EXPECT_EQ(ours.rung, 0) << "nobody waits: the home sleeps on";
+    std::vector<int> order;
+    asker a{priority::read, order, 1};
+    EXPECT_EQ(away.rent_or_wait(a), nullptr);
+    EXPECT_GE(ours.rung, 1);
+  }).join();
+  p.turn();
+  p.set_wake(nullptr, nullptr);
+}
+
+// A turn that leaves somebody beside a free block says so; else a loop would fall asleep over it.
+TEST_F(waiting_test, a_turn_says_when_a_block_came_back_meanwhile) {
+  // Somebody new waits when the block has been dealt out, and then it comes back: this turn's round is over.
+  struct generous : waiter {
+    explicit generous(asker& n) : waiter(0, priority::transmit, &generous::gives_back), next(n) {}
+    static void gives_back(waiter& w, lease l) {
+      EXPECT_EQ(pool::current()->rent_or_wait(static_cast<generous&>(w).next), nullptr);
+      l.reset();
+    }
+    asker& next;
+  };
+  std::vector<int> order;
+  asker b{priority::read, order, 1};
+  generous first{b};
+  EXPECT_EQ(home->rent_or_wait(first), nullptr);
+  held.pop_back();
+  EXPECT_TRUE(home->turn());
+  EXPECT_FALSE(home->turn());
+  EXPECT_EQ(order, (std::vector{1}));
+}
+
+// Withdrawing one of very many costs what one of few does: were it a walk through the queue, this would take minutes.
+TEST_F(waiting_test, cancels_one_of_a_hundred_thousand_in_no_time) {
+  constexpr std::size_t count = 100'000;
+  std::vector<int> order;
+  std::deque<asker> all;
+  for (std::size_t i = 0; i != count; ++i) {
+    all.emplace_back(priority::read, order, static_cast<int>(i));
+    EXPECT_EQ(home->rent_or_wait(all.back()), nullptr);
+  }
+  const auto begin = std::chrono::steady_clock::now();
+  for (std::size_t i = 1; i != count; ++i) all[(i * 7919) % count].cancel();
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 10s);
+  held.pop_back();
+  home->turn();
+  EXPECT_EQ(order, (std::vector{0})) << "the one that was not withdrawn";
 }
 
 // Many threads, few blocks: everybody is served in the end, nobody waits beside a free block.

@@ -97,6 +97,9 @@ class backend {
   virtual void connect(int fd, token t, const endpoint& to) = 0;
   /// Receives until end of stream (result 0), an error, or cancel. -ENOBUFS: no block was free; ask again.
   virtual void receive(int fd, token t) = 0;
+  /// A rented block of the size that receive() uses (4 KiB), which the loop has waited for after a receive found
+  /// none: it stands ready for the next. What is not needed goes back to the pool.
+  virtual void offer(lease block) = 0;
   /// Receives once, up to `bytes_max`, into one large block; its token is of operation::receive_large.
   virtual void receive_large(int fd, token t, std::uint64_t bytes_max) = 0;
   /// Completes once when the descriptor is readable, or in error.

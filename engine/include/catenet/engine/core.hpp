@@ -109,7 +109,6 @@ class core {
   void end_of_turn();
   void begin_drain();
   void press_drain();
-  void feed_starved();
   void wake_for_blocks();
   void look_after_memory(std::uint64_t now_ms);
   void finish();

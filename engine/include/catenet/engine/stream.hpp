@@ -105,7 +105,9 @@ class stream final : timer {
   void on_writable(std::int32_t result);
   void on_warm(std::int32_t result);
   void on_closed();
-  void on_blocks();
+  void starve();
+  void on_block(lease block);
+  void stop_starving();
   void on_cancel_missed();
   void flush();
   void tell_closed();

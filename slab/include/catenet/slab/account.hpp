@@ -84,6 +84,8 @@ class ledger : public account {
   /// The account with most charged to itself, or null when nobody pays. O(1) while the one that was largest last
   /// time still is; else O(the accounts within an eighth of the largest).
   [[nodiscard]] account* largest();
+  /// One of those with most charged to themselves: at most an eighth below the largest. Null when nobody pays. Always O(1).
+  [[nodiscard]] account* among_largest();
 
   /// Sums over the ledger's life; equal when nothing is charged any more.
   [[nodiscard]] std::uint64_t charged() const { return charged_; }
@@ -95,6 +97,8 @@ class ledger : public account {
   static constexpr std::size_t bucket_count = std::size_t{64} * 8;
   static std::size_t bucket_of(std::uint64_t bytes);
   void place(account& a, std::uint64_t before);
+  static constexpr std::size_t no_bucket = ~std::size_t{0};
+  [[nodiscard]] std::size_t top_bucket() const;
 
   std::array<boost::intrusive::list<account, boost::intrusive::constant_time_size<false>>, bucket_count> buckets_;
   std::array<std::uint64_t, bucket_count / 64> filled_{};  // a bit a bucket

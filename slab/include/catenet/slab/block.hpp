@@ -2,6 +2,7 @@
 // that the bytes stay page-exact and a stray write into a body cannot damage the bookkeeping.
 #pragma once
 
+#include <catenet/slab/block_state.hpp>
 #include <catenet/slab/segment.hpp>
 #include <catenet/slab/size_class.hpp>
 
@@ -11,15 +12,6 @@
 namespace catenet {
 
 class account;
-
-/// Where a block is. It is in exactly one state; the legal moves are the table in depot.cpp.
-enum class block_state : std::uint8_t {
-  unborn,  ///< its span is not carved into blocks
-  depot,   ///< in a batch of the central manager
-  cached,  ///< in a pool's cache
-  rented,  ///< somebody holds it: a lease, a view
-  lent,    ///< the kernel has it: it stands in a receive ring, or a send reads it
-};
 
 /// A block's descriptor: one cache line, so two cores never share one by accident.
 /// Invariants: refs = leases + segments that name it; state cached or depot ⇒ refs = 0 and in_flight = 0;
@@ -35,7 +27,7 @@ struct alignas(64) block {
   size_class cls;
   std::uint8_t shift;         ///< log2 of the capacity
   std::uint16_t generation;   ///< how often it was rented (with CATENET_CHECKS): tells a stale reference from a live one
-  block_state state;
+  block_state state;          ///< changed by detail::move_block() alone (ownership.hpp)
   bool own_used;              ///< the built-in segment is in a chain
   pool_id home;               ///< the pool that has it, in its cache or rented
   union {

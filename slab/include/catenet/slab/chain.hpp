@@ -78,7 +78,9 @@ class chain {
     }
     return *this;
   }
-  ~chain() { clear(); }
+  ~chain() {
+    if (head_ != nullptr) drop_all(head_);
+  }
 
   /// The first `length` bytes of a leased block, from `offset` on. length must not be 0.
   chain(lease&& from, std::size_t offset, std::size_t length);
@@ -163,12 +165,10 @@ class chain {
   /// A second chain that refers to the same bytes; the range is cut to what there is. Not const: bytes of
   /// another pool are put behind a count of this one first. std::nullopt when segments ran out.
   [[nodiscard]] std::optional<chain> share() {
-    std::optional<chain> twin{std::in_place};
     // One block whose home is here is by far the most common; the rest is out of line.
-    if (head_ == nullptr || (head_ == tail_ && share_one(*twin))) [[likely]]
-      return twin;
-    if (!share_into(*twin, 0, bytes_)) twin.reset();
-    return twin;
+    if (head_ != nullptr && head_ == tail_)
+      if (segment* view = second_view()) [[likely]] return std::optional<chain>{chain{view}};
+    return share(0, bytes_);
   }
   [[nodiscard]] std::optional<chain> share(std::uint64_t offset, std::uint64_t length) {
     std::optional<chain> twin{std::in_place};
@@ -204,13 +204,9 @@ class chain {
 
   void clear() {
     if (head_ == nullptr) return;
-    segment* s = std::exchange(head_, nullptr);
     tail_ = nullptr;
     bytes_ = 0;
-    if (pool* p = pool::current(); p != nullptr && s->next == nullptr) [[likely]]
-      p->drop(s);
-    else
-      drop_many(s);
+    drop_all(std::exchange(head_, nullptr));
   }
 
   /// First and last segment: for those who build on chains.
@@ -259,8 +255,15 @@ class chain {
   friend class reservation;
   void grow_tail(std::size_t by);
   void grow_head(std::span<const std::byte> bytes);
+  static void drop_all(segment* s) {
+    if (pool* p = pool::current(); p != nullptr && s->next == nullptr) [[likely]]
+      p->drop(s);
+    else
+      drop_many(s);
+  }
   static void drop_many(segment* s);
-  bool share_one(chain& twin);
+  explicit chain(segment* only) : head_(only), tail_(only), bytes_(only->length) {}
+  segment* second_view();
   bool share_into(chain& twin, std::uint64_t offset, std::uint64_t length);
   [[nodiscard]] std::size_t tail_room() const;
 
@@ -269,19 +272,19 @@ class chain {
   std::uint64_t bytes_ = 0;
 };
 
-// Shares a chain of one segment; false when it is no block of this pool, or memory ran out.
-inline bool chain::share_one(chain& twin) {
+// One more segment for the same bytes as the only one; null when that is no block of this pool, or memory ran out.
+inline segment* chain::second_view() {
   pool* p = pool::current();
   segment* s = head_;
-  if (p == nullptr || s->kind != segment_kind::block || s->home != p->id()) return false;
+  if (p == nullptr || s->kind != segment_kind::block || s->home != p->id()) return nullptr;
   segment* view = p->segment_for(s->blk);
-  if (view == nullptr) return false;
+  if (view == nullptr) return nullptr;
   ++s->blk->refs;
-  s->exclusive = false;
+  if (s->exclusive) s->exclusive = false;  // after the first share a look is cheaper than a store
   view->data = s->data;
   view->length = s->length;
-  twin.append_segment(view);
-  return true;
+  view->next = nullptr;
+  return view;
 }
 
 }  // namespace catenet

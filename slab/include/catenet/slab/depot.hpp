@@ -150,10 +150,13 @@ class depot {
   void want_blocks(size_class c, detail::want& w, std::uint32_t needed, priority best);
   arena::run collect(size_class c, detail::want& w);
   void forget(size_class c, detail::want& w);
+  void unlist_want(shelf& s, size_class c, detail::want& w);
   bool hand_out(size_class c);
   void relieve(size_class returned);
   void wake(pool* who);
   void wake_holders(size_class c, const pool* but);
+  void wake_home(pool_id home);
+  void tell_homes();
 
   struct flows {
     std::uint64_t taken = 0, given = 0, refills = 0, spills = 0;

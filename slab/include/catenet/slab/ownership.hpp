@@ -1,7 +1,8 @@
 // Who holds what: checks of ownership in builds with CATENET_CHECKS, nothing in others.
 //
-// Every rent notes where it was asked for and the tag in force; every return likewise. A block that is returned twice ends the
-// process and names both; a depot that ends before its blocks are home lists who has them.
+// Every rent notes where it was asked for and the tag in force; every return likewise. A block that is returned twice,
+// or while somebody refers to it, or that makes a move which block_state.hpp does not allow, ends the process and names
+// who had it; a depot that ends before its blocks are home lists who has them.
 #pragma once
 
 #include <catenet/slab/block.hpp>
@@ -36,6 +37,7 @@ using caller = std::source_location;
 namespace detail {
 void note_rent(block* b, const caller& who);
 void note_return(block* b, const caller& who);  // ends the process when nobody holds the block
+void check_move(const block& b, block_state to);  // ends the process at a move that is not in the table
 void report_holder(const block* b);
 }  // namespace detail
 
@@ -54,9 +56,18 @@ struct caller {
 namespace detail {
 inline void note_rent(block*, const caller&) {}
 inline void note_return(block*, const caller&) {}
+inline void check_move(const block&, block_state) {}
 }  // namespace detail
 
 #endif
+
+namespace detail {
+// The only way a block changes its state.
+inline void move_block(block& b, block_state to) {
+  check_move(b, to);
+  b.state = to;
+}
+}  // namespace detail
 
 /// A block as it was at one moment. live() turns false when it has gone home since, even if it was rented again
 /// (told by its generation, which only builds with CATENET_CHECKS count).

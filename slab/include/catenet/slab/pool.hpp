@@ -86,24 +86,25 @@ class pool {
   /// Withdraws a waiter's request. O(1).
   void stop_waiting(waiter& w);
 
-  /// Called from a foreign thread when turn() has something to do for somebody who waits: it must wake this pool's
-  /// thread if that sleeps (write to an eventfd, say), and nothing else. Null to set it off.
+  /// Called, mostly from a foreign thread, when turn() has something to do for somebody who waits: it must wake this
+  /// pool's thread if that sleeps (write to an eventfd, say), and nothing else. Null to set it off.
   void set_wake(void (*hook)(void* context), void* context);
 
   /// Idle memory goes back, here and at the depot. Cheap when nothing is due: call it once a turn, or every 100 ms.
-  /// `now_ms` is any monotonic clock, the same for all pools of a depot.
-  void decay(std::uint64_t now_ms);
+  /// `now_ms` is any monotonic clock, the same for all pools of a depot. True when this call stopped at its bounds: call
+  /// it again in some ten milliseconds, then.
+  bool decay(std::uint64_t now_ms);
 
-  /// Gives a block back whose last reference has ended. At home only.
+  /// Gives a block back whose last reference has ended (refs 0). At home only.
   void give(block* b, const caller& who = caller::current());
 
   /// Marks a rented block as lent to the kernel, and back.
   void lend(block* b) {
-    b->state = block_state::lent;
+    detail::move_block(*b, block_state::lent);
     caches_[b->cls].lent.add(1);
   }
   void unlend(block* b) {
-    b->state = block_state::rented;
+    detail::move_block(*b, block_state::rented);
     caches_[b->cls].lent.sub(1);
   }
 
@@ -137,8 +138,9 @@ class pool {
   /// Ends a segment from a thread that has no pool: straight to the home's inbox.
   static void drop_from_outside(segment* s);
 
-  /// Once a turn of the loop: sends the outboxes off and settles what came home.
-  void turn();
+  /// Once a turn of the loop: sends the outboxes off, settles what came home, serves who waits. True when somebody who
+  /// waits here could be served at once by another turn, because a block came back meanwhile: do not sleep before it.
+  bool turn();
 
   /// Gives every cached block back to the depot.
   void spill_all();
@@ -173,21 +175,25 @@ class pool {
 
   bool someone_waits(size_class c, priority at_least) const;
   void stop_all_waiting();
-  void serve_waiters();
+  bool serve_waiters();
   bool serve(size_class c);
   void ask_depot(size_class c);
-  void help_who_wait(std::uint32_t wanted);
+  bool help_who_wait(std::uint32_t wanted);
   void uncharge(block* b);
-  static bool charge_segment(segment* s, account& payer);
+  segment* charged_segment(account& payer);
   static void uncharge_segment(segment* s);
   void settle(segment* s);
   void settle_holder(segment* s);
   void settle_parcel(parcel* p);
   void settle_all(segment* s);
-  void free_segment(segment* s);
+  segment* take_segment();
+  segment* make_segment();
+  void keep_segment(segment* s);
   void post(segment* s);
   parcel* open_parcel(pool_id home);
   static void send_alone(segment* s);
+  static void send(pool_id home, segment* s);
+  bool await_arrivals(bool awaited);
   void flush();
   bool resign();
   pool(depot& from, pool_id number);
@@ -199,7 +205,7 @@ class pool {
   static thread_local constinit pool* current_;
 
   std::array<cache, size_class_count_max> caches_;
-  segment* free_segments_ = nullptr;
+  segment* free_segments_ = nullptr;  // home here, kind block, no marks: a view needs no label
   std::uint32_t free_segment_count_ = 0;
   pool_id id_ = no_pool;
   depot& depot_;
@@ -227,7 +233,7 @@ inline block* pool::rent(size_class c, const caller& who) {
   if (static_cast<std::int32_t>(count) < k->low) [[unlikely]] k->low = static_cast<std::int32_t>(count);
   b->payer = nullptr;
   b->refs = 1;
-  b->state = block_state::rented;
+  detail::move_block(*b, block_state::rented);
 #ifdef CATENET_CHECKS
   ++b->generation;
 #endif
@@ -241,7 +247,7 @@ inline void pool::give(block* b, const caller& who) {
   if (b->payer != nullptr) [[unlikely]] uncharge(b);
   cache* k = detail::in_register(&caches_[b->cls]);
   poison(b->data, b->capacity());
-  b->state = block_state::cached;
+  detail::move_block(*b, block_state::cached);
   b->link = k->head;
   k->head = b;
   const std::uint64_t count = k->count.get() + 1;
@@ -249,31 +255,27 @@ inline void pool::give(block* b, const caller& who) {
   if (count >= k->limit) [[unlikely]] overflow(b->cls);
 }
 
-inline segment* pool::new_segment(segment_kind kind) {
+inline segment* pool::take_segment() {
   segment* s = free_segments_;
-  if (s != nullptr) [[likely]] {
-    free_segments_ = s->next;
-    --free_segment_count_;
-  } else {
-    s = detail::allocate_segment();
-    if (s == nullptr) return nullptr;
-  }
-  s->label(id_, kind);
+  if (s == nullptr) [[unlikely]] return make_segment();
+  free_segments_ = s->next;
+  --free_segment_count_;
+  return s;
+}
+
+inline segment* pool::new_segment(segment_kind kind) {
+  segment* s = take_segment();
+  if (s != nullptr) s->label(id_, kind);
   return s;
 }
 
 inline segment* pool::segment_for(block* b) {
   segment* s = &b->own;
-  if (!b->own_used) [[likely]] {
+  if (!b->own_used) {
     b->own_used = true;
-    s->label(id_, segment_kind::block);
   } else {
-    s = new_segment(segment_kind::block);
+    s = b->payer == nullptr ? take_segment() : charged_segment(*b->payer);
     if (s == nullptr) [[unlikely]] return nullptr;
-    if (b->payer != nullptr && !charge_segment(s, *b->payer)) [[unlikely]] {
-      free_segment(s);
-      return nullptr;
-    }
   }
   s->blk = b;
   return s;
@@ -285,15 +287,17 @@ inline void pool::settle(segment* s) {
   block* b = s->blk;
   if (s == &b->own) {
     b->own_used = false;
+    s->clear_marks();
   } else {
     if (s->charged) [[unlikely]] uncharge_segment(s);
-    free_segment(s);
+    keep_segment(s);
   }
   if (--b->refs == 0) give(b);
 }
 
-inline void pool::free_segment(segment* s) {
+inline void pool::keep_segment(segment* s) {
   if (free_segment_count_ < segment_cache_max) [[likely]] {
+    s->clear_marks();
     s->next = free_segments_;
     free_segments_ = s;
     ++free_segment_count_;

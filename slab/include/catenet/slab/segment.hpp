@@ -75,10 +75,14 @@ struct segment {
   bool charged : 1;    ///< an overflow segment for which its block's payer pays
   std::uint8_t spare : 5;
 
-  /// Sets home, kind and the marks (to false). All eight bits of the marks, so that it is a store and no more.
+  /// Sets home, kind and the marks (to false).
   void label(pool_id at, segment_kind what) {
     home = at;
     kind = what;
+    clear_marks();
+  }
+  /// All eight bits, so that it is a store and no more.
+  void clear_marks() {
     in_flight = false;
     exclusive = false;
     charged = false;
