@@ -72,6 +72,7 @@ void add_routes(http::server& web, ledger& book) {
   web.websocket("/ws",
                 {.max_message = 64_MiB,
                  .max_queued = 64_MiB,
+                 .close_timeout_ms = 60'000,  // what was sent before a Close may have a slow way before it
                  .open = [&book](ws::connection&) { ++book.sessions; },
                  .message =
                      [](ws::connection& c, ws::message m) {
