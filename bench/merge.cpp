@@ -11,6 +11,7 @@
 
 #include "support/child.hpp"
 #include "support/cpu_time.hpp"
+#include "support/program.hpp"
 #include "support/svg_plot.hpp"
 
 #include <CLI/CLI.hpp>
@@ -229,10 +230,5 @@ int run(int argc, char** argv) {
 }  // namespace catenet::bench
 
 int main(int argc, char** argv) {
-  try {
-    return catenet::bench::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "merge: %s\n", error.what());
-    return 1;
-  }
+  return catenet::bench::run_program("merge", catenet::bench::run, argc, argv);
 }

@@ -13,6 +13,7 @@
 #include "support/child.hpp"
 #include "support/cpu_time.hpp"
 #include "support/loopback.hpp"
+#include "support/program.hpp"
 
 #include <CLI/CLI.hpp>
 #include <fcntl.h>
@@ -352,10 +353,5 @@ int run(int argc, char** argv) {
 }  // namespace catenet::bench
 
 int main(int argc, char** argv) {
-  try {
-    return catenet::bench::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "ws: %s\n", error.what());
-    return 1;
-  }
+  return catenet::bench::run_program("ws", catenet::bench::run, argc, argv);
 }

@@ -20,6 +20,7 @@
 #include "support/child.hpp"
 #include "support/cpu_time.hpp"
 #include "support/loopback.hpp"
+#include "support/program.hpp"
 #include "support/svg_plot.hpp"
 
 #include <CLI/CLI.hpp>
@@ -577,10 +578,5 @@ int run(int argc, char** argv) {
 }  // namespace catenet::bench
 
 int main(int argc, char** argv) {
-  try {
-    return catenet::bench::run(argc, argv);
-  } catch (const std::exception& error) {
-    std::fprintf(stderr, "zero_copy: %s\n", error.what());
-    return 1;
-  }
+  return catenet::bench::run_program("zero_copy", catenet::bench::run, argc, argv);
 }

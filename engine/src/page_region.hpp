@@ -20,9 +20,9 @@ struct page_region {
 /// body.
 [[nodiscard]] bool goes_by_reference(const segment& s, std::uint64_t bytes_min);
 
-/// Page bodies begin and end at multiples of this: 4 KiB, or the size of the largest folio where shared memory may be
-/// given large ones (`settings`: the folder /sys/kernel/mm/transparent_hugepage; transhuge.rst). Punching part of a folio
-/// writes zeros into it, and a peer may still be sent it.
+/// Page bodies begin and end at multiples of this: 4 KiB, or the size of the largest folio where shared
+/// memory may be given large ones (`settings`: the folder /sys/kernel/mm/transparent_hugepage;
+/// transhuge.rst). Punching part of a folio writes zeros into it, and a peer may still be sent it.
 [[nodiscard]] std::uint64_t page_body_grain(const std::string& settings);
 
 }  // namespace catenet

@@ -162,7 +162,8 @@ void stream::start_send() {
   look_within(stall_ms());
   c.sends.add(1);
   const token about{operation::send, stream_table::slot_of(this), generation_};
-  t.pinned = c.zero_copy.begin(*c.io, home().owner().options(), home().now_ms(), fd_, about, t.flight, t.way, !all);
+  t.pinned =
+      c.zero_copy.begin(*c.io, home().owner().options(), home().now_ms(), fd_, about, t.flight, t.way, !all);
   t.flight.mark_in_flight(true);
   if (t.pinned < 0) c.io->send(fd_, about, t.flight, !all);
   if (faulty(fault::early_return)) {

@@ -93,13 +93,10 @@ std::int64_t zero_copy_sends::begin(backend& io, const engine_options& how, std:
   const bool first = way == nullptr;
   if (first) way = route_to(io.address_of(fd, true));
   if (way->now == route::state::refused) return -1;
-  if (pinned_bytes_.get() + flight.bytes() > how.zero_copy_pinned_max) {
-    over_cap_.add(1);
-    note(downgrade::over_cap);
-    return -1;
-  }
   if (how.zero_copy != zero_copy_use::always && !way->take(now_ms)) return -1;
-  std::optional<chain> memory = flight.share();
+  const bool fits = pinned_bytes_.get() + flight.bytes() <= how.zero_copy_pinned_max;
+  if (!fits) tell_over_cap(how.zero_copy_pinned_max);
+  std::optional<chain> memory = fits ? flight.share() : std::nullopt;
   if (!memory) {
     way->under_way = false;
     return -1;
@@ -142,14 +139,14 @@ void zero_copy_sends::released(std::uint32_t id, std::int32_t result, std::uint3
   p.way->under_way = false;
   if (result < 0 || p.taken == 0) return;
   if (result == 1) tiers_.move(tier::zero_copy, tier::zero_copy_copied, p.taken);
-  const bool was_resting = !p.way->is_used();
+  const bool was_open = p.way->is_open();
   const bool rests = p.way->observe(result == 1, now_ms);
   if (rests) note(downgrade::route_copies);
   if (rests && p.way->rest_ms == first_rest_ms)
     log(log_level::info, "zero-copy send: the kernel copied " + std::to_string(copied_in_a_row_max) +
                              " in a row on one route; plain sends are used there for " +
                              std::to_string(first_rest_ms / 1000) + " s, then one is tried");
-  if (rests || was_resting == p.way->is_used()) count_resting();
+  if (was_open != p.way->is_open()) count_resting();
 }
 
 void zero_copy_sends::abandon() {
@@ -162,14 +159,22 @@ void zero_copy_sends::abandon() {
   pinned_bytes_.set(0);
 }
 
+void zero_copy_sends::tell_over_cap(std::uint64_t bytes_max) {
+  if (over_cap_.get() == 0)
+    log(log_level::info, "zero-copy send: peers have yet to acknowledge nearly " + std::to_string(bytes_max) +
+                             " bytes of a core's memory; further sends are plain meanwhile, and counted");
+  over_cap_.add(1);
+  note(downgrade::over_cap);
+}
+
 void zero_copy_sends::note(downgrade why) {
   if (why != downgrade::over_cap) stepped_down_.add(1);
   last_.set(static_cast<std::uint64_t>(why));
 }
 
 void zero_copy_sends::count_resting() {
-  const auto used = std::count_if(routes_.begin(), routes_.end(), [](const route& r) { return r.is_used(); });
-  resting_.set(routes_.size() - static_cast<std::size_t>(used));
+  const auto open = std::count_if(routes_.begin(), routes_.end(), [](const route& r) { return r.is_open(); });
+  resting_.set(routes_.size() - static_cast<std::size_t>(open));
 }
 
 std::string_view text(downgrade d) {

@@ -30,7 +30,7 @@ struct route {
   std::uint32_t rest_ms = 0;  // the present rest, and the next one is twice as long
   std::uint32_t rest_from_ms = 0;
 
-  [[nodiscard]] bool is_used() const { return now == state::open || now == state::trying; }
+  [[nodiscard]] bool is_open() const { return now == state::open; }
   /// Whether the next send may be a zero-copy one; then observe() is owed.
   [[nodiscard]] bool take(std::uint32_t now_ms);
   /// What became of one. True when the route goes to rest by it.
@@ -67,6 +67,7 @@ class zero_copy_sends {
 
   route* route_to(const endpoint& peer);
   std::uint32_t hold(chain&& memory, route* way);
+  void tell_over_cap(std::uint64_t bytes_max);
   void note(downgrade why);
   void count_resting();
 

@@ -92,8 +92,8 @@ namespace detail {
 inline std::string tiers_json(const core_statistics& all) {
   std::string tiers;
   for (std::size_t i = 0; i != tier_count; ++i)
-    tiers += (i == 0 ? "{\"" : ",\"") + std::string{text(static_cast<tier>(i))} + "\":" +
-             json_numbers({{"bytes", all.tiers[i].bytes}, {"calls", all.tiers[i].calls}}) + "}";
+    tiers += (i == 0 ? "{\"" : ",\"") + std::string{text(static_cast<tier>(i))} +
+             "\":" + json_numbers({{"bytes", all.tiers[i].bytes}, {"calls", all.tiers[i].calls}}) + "}";
   const zero_copy_statistics& z = all.zero_copy;
   return "\"tiers\":" + tiers + "},\"zero_copy\":" +
          json_numbers({{"pinned_bytes", z.pinned_bytes},
@@ -136,7 +136,8 @@ inline std::string statistics_json(const http::server& web) {
               {"user_bytes_per_connection", all.connections == 0 ? 0 : user_bytes / all.connections},
               {"cold_reads", all.cold_reads},
               {"cores", web.net().cores()}}) +
-         "," + detail::tiers_json(all) + ",\"io\":\"" + std::string{web.net().io_name()} + "\",\"classes\":[" + classes + "]}\n";
+         "," + detail::tiers_json(all) + ",\"io\":\"" + std::string{web.net().io_name()} +
+         "\",\"classes\":[" + classes + "]}\n";
 }
 
 }  // namespace catenet::examples

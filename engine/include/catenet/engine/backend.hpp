@@ -93,7 +93,8 @@ class backend {
 
   /// Accepts connections (results are descriptors, close-on-exec) until cancelled or an error (`more` false).
   virtual void accept(int listener, token t) = 0;
-  /// Connects a socket of open_socket() to an address that stays where it is until the completion: 0 or -errno.
+  /// Connects a socket of open_socket() to an address that stays where it is until the completion: 0 or
+  /// -errno.
   virtual void connect(int fd, token t, const endpoint& to) = 0;
   /// Receives until end of stream (result 0), an error, or cancel. -ENOBUFS: no block was free; ask again.
   virtual void receive(int fd, token t) = 0;
@@ -109,10 +110,10 @@ class backend {
   /// the connection fails. The chain must not change until the completion. `more_follows`: another send comes
   /// at once.
   virtual void send(int fd, token t, const chain& bytes, bool more_follows) = 0;
-  /// Like send(), for an id that the caller chooses: the device reads the memory itself where the route allows. Besides
-  /// the send's own completion there is always one, later, of token{operation::released, id, 0}: until then the memory
-  /// must stay as it is. Its result is 1 if the kernel copied after all, 0 if not, or -errno when nothing was sent. False:
-  /// there is no such send, and nothing was begun.
+  /// Like send(), for an id that the caller chooses: the device reads the memory itself where the route
+  /// allows. Besides the send's own completion there is always one, later, of token{operation::released, id,
+  /// 0}: until then the memory must stay as it is. Its result is 1 if the kernel copied after all, 0 if not,
+  /// or -errno when nothing was sent. False: there is no such send, and nothing was begun.
   virtual bool send_zero_copy(int fd, token t, std::uint32_t id, const chain& bytes, bool more_follows);
   /// Asks for the end of an operation, whose terminal completion still comes. A cancel that found nothing to
   /// end may be told by a completion of operation::cancel with the token's slot and generation (0: an
@@ -142,8 +143,8 @@ class backend {
   virtual int open_socket(const endpoint& to);
   /// Says FIN; with `both`, ends receiving as well, and with it whatever is under way.
   virtual void shut_down(int fd, bool both);
-  /// Breaks the connection off with a reset, at once and without a FIN that a peer could take for a proper end. What
-  /// is under way on it ends.
+  /// Breaks the connection off with a reset, at once and without a FIN that a peer could take for a proper
+  /// end. What is under way on it ends.
   virtual void reset(int fd);
   /// Ends the connection when what was sent is not acknowledged for so long (TCP_USER_TIMEOUT, tcp(7)).
   virtual void limit_unacknowledged(int fd, std::uint32_t time_ms);

@@ -18,9 +18,10 @@ namespace catenet {
 
 /// Whether long sends from memory go by SENDMSG_ZC (io_uring, kernel 6.2).
 enum class zero_copy_use : std::uint8_t {
-  automatic,  ///< on routes where the kernel does not copy all the same (loopback and veth do), as it was seen to be
+  automatic,  ///< on routes where the kernel does not copy all the same (loopback and veth do), as it was
+              ///< seen to be
   never,
-  always,     ///< also where it copies: for measuring and tests
+  always,  ///< also where it copies: for measuring and tests
 };
 
 /// Which back end stands behind the seam.
@@ -41,10 +42,11 @@ struct engine_options {
   std::uint64_t low_watermark = 64_KiB;    ///< and to which they must fall for writable()
   std::uint64_t send_limit = 64_MiB;       ///< unsent bytes above which send() refuses
   std::uint64_t page_reference_bytes_min =
-      16_KiB;                               ///< a page body's view from so many bytes on is sent by reference
+      16_KiB;  ///< a page body's view from so many bytes on is sent by reference
   zero_copy_use zero_copy = zero_copy_use::automatic;
-  std::uint64_t zero_copy_bytes_min = 64_KiB;   ///< shorter sends are copied: pinning pages costs more
-  std::uint64_t zero_copy_pinned_max = 64_MiB;  ///< of a core, that peers have not acknowledged; above it sends are copied
+  std::uint64_t zero_copy_bytes_min = 64_KiB;  ///< shorter sends are copied: pinning pages costs more
+  std::uint64_t zero_copy_pinned_max =
+      64_MiB;  ///< of a core, that peers have not acknowledged; above it sends are copied
   std::uint32_t receive_blocks_max = 1024;  ///< most blocks in a core's receive ring; power of two
   int listen_backlog = 4096;
   bool handle_signals = true;  ///< SIGINT and SIGTERM stop(), SIGPIPE is ignored, while run() runs

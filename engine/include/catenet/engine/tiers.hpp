@@ -14,7 +14,8 @@ enum class tier : std::uint8_t {
   copied,          ///< from memory, by a send or a write
   page_reference,  ///< sendfile from the page cache or a page body's memfd
   spliced,         ///< through a pipe, from one descriptor to another
-  zero_copy,       ///< by SENDMSG_ZC, read from our memory by the device; while the kernel has not said, counted here
+  zero_copy,  ///< by SENDMSG_ZC, read from our memory by the device; while the kernel has not said, counted
+              ///< here
   zero_copy_copied  ///< by SENDMSG_ZC, but the kernel said that it copied
 };
 inline constexpr std::size_t tier_count = 5;
