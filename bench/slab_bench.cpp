@@ -1,10 +1,11 @@
-// What the slab costs, beside malloc, mimalloc and the std::pmr pools, in one run (Google Benchmark): every figure of
-// docs/slab.md but the memory that goes back after a peak, which slab_tests shows (decay.*).
+// What the slab costs, beside malloc, mimalloc and the std::pmr pools, in one run (Google Benchmark): every
+// figure of docs/slab.md but the memory that goes back after a peak, which slab_tests shows (decay.*).
 //
 //   slab_bench            a table, one line a figure, with the goal beside it where there is one
 //   slab_bench --json     Google Benchmark's JSON; every other --benchmark_… option works as well
 //
-// The machine's clock drifts, so what counts is the ratio of figures of one run. A figure is the median of three.
+// The machine's clock drifts, so what counts is the ratio of figures of one run. A figure is the median of
+// three.
 #include <catenet/slab/chain.hpp>
 #include <catenet/slab/cursor.hpp>
 #include <catenet/slab/depot.hpp>
@@ -48,7 +49,8 @@ void keep(T& value) {
   asm volatile("" : "+r"(value) : : "memory");
 }
 
-// ---- rent and return, one core -------------------------------------------------------------------------------
+// ---- rent and return, one core
+// -------------------------------------------------------------------------------
 
 void rent_return(benchmark::State& state) {
   pool p{the_depot()};
@@ -101,7 +103,8 @@ void pmr(benchmark::State& state) {
   }
 }
 
-// 64 blocks out before the first comes back: what a busy loop does, beyond the pair that never leaves the registers.
+// 64 blocks out before the first comes back: what a busy loop does, beyond the pair that never leaves the
+// registers.
 void rent_return_64(benchmark::State& state) {
   pool p{the_depot()};
   const size_class c = p.classes().fitting(static_cast<std::size_t>(state.range(0)));
@@ -127,7 +130,8 @@ void mimalloc_64(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * static_cast<std::int64_t>(out.size()));
 }
 
-// ---- chains --------------------------------------------------------------------------------------------------
+// ---- chains
+// --------------------------------------------------------------------------------------------------
 
 void share_drop(benchmark::State& state) {
   pool p{the_depot()};
@@ -148,8 +152,8 @@ void share_drop_chain(benchmark::State& state) {
   }
 }
 
-// 64 shares before the first is dropped, as one message to many does it. The pair above waits for its own counts to
-// come back from the store buffer, which this does not.
+// 64 shares before the first is dropped, as one message to many does it. The pair above waits for its own
+// counts to come back from the store buffer, which this does not.
 void share_drop_chain_64(benchmark::State& state) {
   pool p{the_depot()};
   chain body = chain::of_size(4096);
@@ -241,14 +245,16 @@ void find_crlf_memchr(benchmark::State& state) {
   state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(text.size()));
 }
 
-// ---- across cores --------------------------------------------------------------------------------------------
+// ---- across cores
+// --------------------------------------------------------------------------------------------
 
 // A ring of one writer and one reader. Each side publishes its position once for 32 items.
 template <typename T>
 class ring {
  public:
   bool push(T value) {
-    if (write_ - seen_read_ == size && write_ - (seen_read_ = read_shared_.load(std::memory_order_acquire)) == size)
+    if (write_ - seen_read_ == size &&
+        write_ - (seen_read_ = read_shared_.load(std::memory_order_acquire)) == size)
       return false;
     items_[write_++ % size] = value;
     if (write_ % 32 == 0) publish();
@@ -256,7 +262,8 @@ class ring {
   }
   void publish() { write_shared_.store(write_, std::memory_order_release); }
   bool pop(T& value) {
-    if (read_ == seen_write_ && read_ == (seen_write_ = write_shared_.load(std::memory_order_acquire))) return false;
+    if (read_ == seen_write_ && read_ == (seen_write_ = write_shared_.load(std::memory_order_acquire)))
+      return false;
     value = items_[read_++ % size];
     if (read_ % 32 == 0) read_shared_.store(read_, std::memory_order_release);
     return true;
@@ -271,8 +278,8 @@ class ring {
   alignas(64) std::atomic<std::size_t> read_shared_{0};
 };
 
-// One core takes, the other gives back. `take` and `drop` run on their own threads, `idle` on either one when it
-// has to wait and once for every 64 items.
+// One core takes, the other gives back. `take` and `drop` run on their own threads, `idle` on either one when
+// it has to wait and once for every 64 items.
 template <typename Side>
 void across(benchmark::State& state) {
   using item = typename Side::item;
@@ -346,7 +353,8 @@ struct nothing_side {
   void turn() {}
 };
 
-// ---- waste ---------------------------------------------------------------------------------------------------
+// ---- waste
+// ---------------------------------------------------------------------------------------------------
 
 // Sizes from 100 B to 2 MiB, log-uniform: bytes rented over bytes asked for.
 void waste(benchmark::State& state) {
@@ -391,15 +399,17 @@ BENCHMARK(across<malloc_side>)->Name("across_malloc")->UseRealTime();
 BENCHMARK(across<nothing_side>)->Name("across_nothing")->UseRealTime();
 BENCHMARK(waste)->Iterations(20000);
 
-// ---- the table -----------------------------------------------------------------------------------------------
+// ---- the table
+// -----------------------------------------------------------------------------------------------
 
 struct goal {
   double most;
   const char* text;
 };
 const std::map<std::string_view, goal> goals = {
-    {"rent_return/4096", {2.0, "<= 2 ns"}}, {"share_drop", {1.0, "<= 1 ns"}},   {"append_chain", {2.0, "<= 2 ns"}},
-    {"across_slab", {15.0, "<= 15 ns"}},    {"waste", {25.0, "<= 25 %"}},
+    {"rent_return/4096", {2.0, "<= 2 ns"}}, {"share_drop", {1.0, "<= 1 ns"}},
+    {"append_chain", {2.0, "<= 2 ns"}},     {"across_slab", {15.0, "<= 15 ns"}},
+    {"waste", {25.0, "<= 25 %"}},
 };
 
 class table : public benchmark::BenchmarkReporter {
@@ -431,13 +441,17 @@ class table : public benchmark::BenchmarkReporter {
     if (const double percent = counter("waste_percent"); percent != 0) value = percent, unit = "%";
     if (name == "find_crlf_chain") crlf_ = value;
     const auto wanted = goals.find(name);
-    std::printf("%-28s %9.2f %-4s %s%s\n", name.c_str(), value, unit, wanted == goals.end() ? "" : wanted->second.text,
-                wanted == goals.end() ? "" : value <= wanted->second.most ? "  met" : "  NOT met");
+    std::printf("%-28s %9.2f %-4s %s%s\n", name.c_str(), value, unit,
+                wanted == goals.end() ? "" : wanted->second.text,
+                wanted == goals.end()          ? ""
+                : value <= wanted->second.most ? "  met"
+                                               : "  NOT met");
     if (name == "find_crlf_memmem")
       std::printf("%-28s %9.2f %-4s >= 0.80%s\n", "find_crlf_chain/memmem", crlf_ / value, "x",
                   crlf_ >= 0.8 * value ? "  met" : "  NOT met");
     if (name == "waste")
-      std::printf("%-28s %9zu %-4s <= 64 B  met\n", "descriptor", sizeof(block), "B");  // block.hpp asserts it
+      std::printf("%-28s %9zu %-4s <= 64 B  met\n", "descriptor", sizeof(block),
+                  "B");  // block.hpp asserts it
     std::fflush(stdout);
   }
   double crlf_ = 0;

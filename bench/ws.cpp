@@ -352,6 +352,4 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace catenet::bench
 
-int main(int argc, char** argv) {
-  return catenet::bench::run_program("ws", catenet::bench::run, argc, argv);
-}
+int main(int argc, char** argv) { return catenet::bench::run_program("ws", catenet::bench::run, argc, argv); }

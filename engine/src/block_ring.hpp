@@ -28,7 +28,8 @@ class block_ring {
 
   /// Lends blocks up to the target; when the slab has none, with what there is.
   void fill();
-  /// Lends that block, which has the ring's size, even beyond the target; it goes home when there is no place.
+  /// Lends that block, which has the ring's size, even beyond the target; it goes home when there is no
+  /// place.
   void offer(lease block);
   /// The block of a completion; now the caller's.
   block* take(std::uint16_t id);

@@ -26,15 +26,15 @@ struct block_wait final : waiter {
 
 /// What a stream needs only while something is unsent or held back; from a free list of its core.
 struct stream_traffic {
-  chain queue;                       // accepted, not yet handed to the kernel
-  chain flight;                      // read by the send that is under way
-  chain held;                        // received while reading is paused
+  chain queue;                         // accepted, not yet handed to the kernel
+  chain flight;                        // read by the send that is under way
+  chain held;                          // received while reading is paused
   std::unique_ptr<block_wait> hunger;  // while starved
-  std::uint64_t expecting = 0;       // body bytes still to come, for reading into large blocks
-  std::unique_ptr<endpoint> target;  // while connecting: the kernel may read it
-  std::uint64_t progress_mark = 0;   // what the kernel said last of how far the peer has come
-  std::uint32_t progress_ms = 0;     // and when that last changed
-  int warm_file = -1;                // this part of a file was read ahead: it is sent without asking again
+  std::uint64_t expecting = 0;         // body bytes still to come, for reading into large blocks
+  std::unique_ptr<endpoint> target;    // while connecting: the kernel may read it
+  std::uint64_t progress_mark = 0;     // what the kernel said last of how far the peer has come
+  std::uint32_t progress_ms = 0;       // and when that last changed
+  int warm_file = -1;                  // this part of a file was read ahead: it is sent without asking again
   std::uint64_t warm_from = 0;
   std::uint64_t warm_to = 0;
   route* way = nullptr;      // where it leads, once a zero-copy send was thought of
@@ -63,9 +63,9 @@ struct core_state {
   std::atomic<bool> sleeping{false};
 
   std::vector<completion> completions;
-  std::vector<stream*> dirty;    // something to send, to deliver or to arm at the end of the turn
-  std::vector<stream*> ended;    // closed() is owed
-  bool blocks_owed = false;      // somebody who waits for a block can be served by another turn
+  std::vector<stream*> dirty;  // something to send, to deliver or to arm at the end of the turn
+  std::vector<stream*> ended;  // closed() is owed
+  bool blocks_owed = false;    // somebody who waits for a block can be served by another turn
   stream_traffic* free_traffic = nullptr;
 
   bool draining = false;

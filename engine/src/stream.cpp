@@ -306,8 +306,8 @@ void stream::on_receive(const completion& c) {
     arm();
 }
 
-// A receive found no block: this stream queues for one, a known body before others. Its receive is armed again
-// with the block in hand.
+// A receive found no block: this stream queues for one, a known body before others. Its receive is armed
+// again with the block in hand.
 void stream::starve() {
   if ((flags_ & (flag_paused | flag_starved)) != 0) return;
   core_state& c = *home().state_;

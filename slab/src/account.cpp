@@ -103,7 +103,8 @@ bool account::pay_for(chain& c) {
   if (bytes == 0) return true;
   if (charge(bytes)) return true;
   for (segment* s = c.head(); s != nullptr; s = s->next)
-    if (s->kind == segment_kind::block && s->home == here->id() && s->blk->payer == this && bytes >= s->blk->capacity()) {
+    if (s->kind == segment_kind::block && s->home == here->id() && s->blk->payer == this &&
+        bytes >= s->blk->capacity()) {
       s->blk->payer = nullptr;
       bytes -= s->blk->capacity();
     }
@@ -133,7 +134,8 @@ void pool::uncharge_segment(segment* s) {
   s->blk->payer->credit(sizeof(segment));
 }
 
-// ---- the order of payers -------------------------------------------------------------------------------------
+// ---- the order of payers
+// -------------------------------------------------------------------------------------
 
 ledger::~ledger() { assert(own_ == 0 && children_ == 0 && "a ledger ends after the accounts below it"); }
 

@@ -19,7 +19,8 @@ namespace {
 std::byte* reserve(std::size_t bytes, std::string& error) {
   void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (at == MAP_FAILED) {
-    error = "slab: mmap of " + std::to_string(bytes >> 20) + " MiB of address space: " + strerrorname_np(errno) +
+    error = "slab: mmap of " + std::to_string(bytes >> 20) +
+            " MiB of address space: " + strerrorname_np(errno) +
             "; lower the slab's capacity or raise RLIMIT_AS";
     return nullptr;
   }
@@ -174,7 +175,8 @@ std::size_t arena::trim_extent(std::size_t extent) {
   return spans * span_size;
 }
 
-std::size_t arena::trim(std::size_t bytes_max, bool (*pinned)(void* context, std::size_t extent), void* context) {
+std::size_t arena::trim(std::size_t bytes_max, bool (*pinned)(void* context, std::size_t extent),
+                        void* context) {
   std::size_t given = 0;
   const std::lock_guard lock(mutex_);
   for (std::size_t looked = 0; looked != seen_ && dirty_ != 0 && given < bytes_max; ++looked) {

@@ -22,17 +22,26 @@ bool counted_here(const segment* s, const pool& p) { return s->home == p.id(); }
 // Counts one more reference to what `s` names. At home only.
 void count_reference(segment* s) {
   switch (s->kind) {
-    case segment_kind::block: ++s->blk->refs; break;
-    case segment_kind::foreign: ++s->foreign->refs; break;
-    case segment_kind::file: ++s->file->refs; break;
-    case segment_kind::proxy: ++s->proxy->refs; break;
+    case segment_kind::block:
+      ++s->blk->refs;
+      break;
+    case segment_kind::foreign:
+      ++s->foreign->refs;
+      break;
+    case segment_kind::file:
+      ++s->file->refs;
+      break;
+    case segment_kind::proxy:
+      ++s->proxy->refs;
+      break;
     case segment_kind::constant:
-    case segment_kind::parcel: break;
+    case segment_kind::parcel:
+      break;
   }
 }
 
-// Puts a segment of another pool behind a count of this one, so that it can be shared here; the returned segment
-// takes its place. Null when memory ran out.
+// Puts a segment of another pool behind a count of this one, so that it can be shared here; the returned
+// segment takes its place. Null when memory ran out.
 segment* adopt(segment* original, pool& p) {
   auto* proxy = static_cast<proxy_reference*>(detail::allocate_control(sizeof(proxy_reference)));
   if (proxy == nullptr) return nullptr;
@@ -193,7 +202,8 @@ bool chain::append_file(int fd, std::uint64_t offset, std::uint64_t length, bool
     regions.append_segment(s);
   }
   if (regions.bytes() != length || length == 0) {
-    // The regions made so far close an owned descriptor with the last of them; without any, it is closed here.
+    // The regions made so far close an owned descriptor with the last of them; without any, it is closed
+    // here.
     if (regions.empty()) {
       if (owned) ::close(fd);
       detail::release_control(holder);
@@ -335,7 +345,8 @@ std::string chain::to_string() const {
 
 chain::exported chain::to_iovecs(std::span<iovec> out, std::uint64_t bytes_max) const {
   exported sum;
-  for (const segment* s = head_; s != nullptr && sum.count != out.size() && sum.bytes != bytes_max; s = s->next) {
+  for (const segment* s = head_; s != nullptr && sum.count != out.size() && sum.bytes != bytes_max;
+       s = s->next) {
     if (s->kind == segment_kind::file) break;
     const std::size_t length = std::min<std::uint64_t>(s->length, bytes_max - sum.bytes);
     out[sum.count++] = {s->data, length};

@@ -109,7 +109,8 @@ void chain::compact() {
     segment* s = head_;
     head_ = s->next;
     bytes_ -= s->length;
-    // Worth a copy when a quarter of the block would do, and a smaller block (or the tail before it) is to be had.
+    // Worth a copy when a quarter of the block would do, and a smaller block (or the tail before it) is to be
+    // had.
     const bool wasteful = is_ours(s) && !s->in_flight && s->length < s->blk->capacity() / 4 &&
                           (packed.tail_room() >= s->length || room_for(s->length) < s->blk->capacity());
     if (wasteful && packed.append_copy({s->data, s->length}))
@@ -130,7 +131,8 @@ const char* chain::validate() const {
     if (s->kind == segment_kind::block && p != nullptr && s->home == p->id()) {
       const block* b = s->blk;
       if (b->refs == 0 || b->state < block_state::rented) return "a segment names a block that is not rented";
-      if (s->data < b->data || s->data + s->length > b->data + b->capacity()) return "a segment leaves its block";
+      if (s->data < b->data || s->data + s->length > b->data + b->capacity())
+        return "a segment leaves its block";
       if (s == &b->own && !b->own_used) return "a built-in segment is not marked as used";
     }
     sum += s->length;
@@ -140,6 +142,5 @@ const char* chain::validate() const {
   if (last != tail_) return "the tail is not the last segment";
   return nullptr;
 }
-
 
 }  // namespace catenet

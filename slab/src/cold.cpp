@@ -1,7 +1,8 @@
 // The depot's cold store: free blocks kept by span, so that a span that is free as a whole can go back.
 //
-// A batch is a list of blocks from anywhere. What nobody needed for a while is taken apart here, each block laid to
-// the others of its span; when a span is complete it is uncarved, and its memory returns to the system.
+// A batch is a list of blocks from anywhere. What nobody needed for a while is taken apart here, each block
+// laid to the others of its span; when a span is complete it is uncarved, and its memory returns to the
+// system.
 #include <catenet/slab/depot.hpp>
 #include <catenet/slab/pool.hpp>
 #include <catenet/slab/registry.hpp>
@@ -56,7 +57,8 @@ arena::run depot::take_cold(shelf& s, std::uint32_t most) {
   return got;
 }
 
-// Takes batches apart, at least `blocks` blocks if there are so many; returns how many. Under the shelf's mutex.
+// Takes batches apart, at least `blocks` blocks if there are so many; returns how many. Under the shelf's
+// mutex.
 std::uint64_t depot::chill_batches(shelf& s, std::uint64_t blocks) {
   std::uint64_t done = 0;
   while (done < blocks) {
@@ -105,13 +107,14 @@ bool depot::decay(std::size_t blocks_max) {
   for (std::size_t c = 0; c != options_.classes.count(); ++c)
     more |= decay_class(static_cast<size_class>(c), blocks_max);
   extent_registry* const registry = registry_.load(std::memory_order_acquire);
-  const std::size_t given =
-      registry == nullptr
-          ? arena_.trim(trim_bytes_max)
-          : arena_.trim(
-                trim_bytes_max,
-                [](void* context, std::size_t extent) { return static_cast<extent_registry*>(context)->holds(extent); },
-                registry);
+  const std::size_t given = registry == nullptr
+                                ? arena_.trim(trim_bytes_max)
+                                : arena_.trim(
+                                      trim_bytes_max,
+                                      [](void* context, std::size_t extent) {
+                                        return static_cast<extent_registry*>(context)->holds(extent);
+                                      },
+                                      registry);
   return more || given >= trim_bytes_max;
 }
 

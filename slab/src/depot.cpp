@@ -22,8 +22,8 @@ std::size_t default_capacity() {
 
 constexpr std::size_t reserved_size_max = 64_KiB;
 
-// A batch that stands in the depot keeps its length, and the batch below it, in the built-in segment of its first
-// block: nobody uses that while the block is free.
+// A batch that stands in the depot keeps its length, and the batch below it, in the built-in segment of its
+// first block: nobody uses that while the block is free.
 void label(const arena::run& batch) { batch.head->own.length = batch.count; }
 arena::run labelled(block* head) { return {head, head->own.length}; }
 
@@ -46,7 +46,8 @@ depot::depot(depot_options options)
   if (!options_.classes.valid()) options_.classes = size_class_table{};
   for (std::size_t c = 0; c != options_.classes.count(); ++c) {
     const std::size_t fit = options_.batch_bytes / options_.classes.size(c);
-    batch_[c] = static_cast<std::uint32_t>(std::clamp<std::size_t>(fit, 1, std::max(1u, options_.batch_blocks)));
+    batch_[c] =
+        static_cast<std::uint32_t>(std::clamp<std::size_t>(fit, 1, std::max(1u, options_.batch_blocks)));
   }
 }
 
@@ -80,10 +81,12 @@ void depot::report_missing() {
 }
 #endif
 
-// ---- taking --------------------------------------------------------------------------------------------------
+// ---- taking
+// --------------------------------------------------------------------------------------------------
 
 arena::run depot::take(size_class c) {
-  if (wanted() >> c & 1) [[unlikely]] return {};
+  if (wanted() >> c & 1) [[unlikely]]
+    return {};
   shelf& s = shelves_[c];
   if (block* head = s.slots.take()) return labelled(head);
   {
@@ -174,7 +177,8 @@ arena::run depot::take_near(size_class c, std::size_t extent) {
   return carve(c, extent);
 }
 
-// ---- giving --------------------------------------------------------------------------------------------------
+// ---- giving
+// --------------------------------------------------------------------------------------------------
 
 void depot::put(size_class c, arena::run batch) {
   shelf& s = shelves_[c];
@@ -191,11 +195,14 @@ void depot::put(size_class c, arena::run batch) {
     batch.head->own.blk = s.store;
     s.store = batch.head;
   }
-  // After the batch can be seen: of this and want_blocks(), which raises the flag and then looks, one sees the other.
-  if (wanted() != 0) [[unlikely]] relieve(c);
+  // After the batch can be seen: of this and want_blocks(), which raises the flag and then looks, one sees
+  // the other.
+  if (wanted() != 0) [[unlikely]]
+    relieve(c);
 }
 
-// ---- waiting -------------------------------------------------------------------------------------------------
+// ---- waiting
+// -------------------------------------------------------------------------------------------------
 
 void depot::want_blocks(size_class c, detail::want& w, std::uint32_t needed, priority best) {
   shelf& s = shelves_[c];
@@ -235,8 +242,9 @@ void depot::unlist_want(shelf& s, size_class c, detail::want& w) {
   if (s.wants == nullptr) wanted_.fetch_and(~(1u << c), std::memory_order_seq_cst);
 }
 
-// Puts blocks aside for those who wait, the most urgent first, then the oldest; false when somebody got less than
-// needed. A pool that was served keeps its place in the list until it says that nobody waits there any more.
+// Puts blocks aside for those who wait, the most urgent first, then the oldest; false when somebody got less
+// than needed. A pool that was served keeps its place in the list until it says that nobody waits there any
+// more.
 bool depot::hand_out(size_class c) {
   shelf& s = shelves_[c];
   std::array<pool*, 8> served{};
@@ -298,8 +306,8 @@ void depot::wake(pool* who) {
   if (who->wake_ != nullptr) who->wake_(who->wake_context_);
 }
 
-// Wakes the pools whose caches hold blocks of that class, or to whom blocks have come home: their next turn spills
-// them.
+// Wakes the pools whose caches hold blocks of that class, or to whom blocks have come home: their next turn
+// spills them.
 void depot::wake_holders(size_class c, const pool* but) {
   const std::lock_guard lock(pools_mutex_);
   for (pool* p : pools_) {
@@ -323,7 +331,8 @@ void depot::tell_homes() {
   for (pool* p : pools_) p->await_arrivals(wanted() != 0);
 }
 
-// ---- pools and sums ------------------------------------------------------------------------------------------
+// ---- pools and sums
+// ------------------------------------------------------------------------------------------
 
 void depot::enroll(pool& p) {
   const std::lock_guard lock(pools_mutex_);
@@ -389,7 +398,8 @@ slab_statistics depot::statistics() const {
   all.committed_bytes = arena_.committed();
   all.capacity_bytes = arena_.capacity();
   const std::lock_guard lock(pools_mutex_);
-  // Read twice, until no block has moved between depot and pools meanwhile: then one cut goes through all of them.
+  // Read twice, until no block has moved between depot and pools meanwhile: then one cut goes through all of
+  // them.
   constexpr int tries = 50;
   tally t, again;
   collect(t);
@@ -410,7 +420,8 @@ slab_statistics depot::statistics() const {
     one.refills = l.sum.refills;
     one.spills = l.sum.spills;
     // Terms that belong to different moments must not make one below zero.
-    const std::uint64_t outside = std::min(l.sum.taken > l.sum.given ? l.sum.taken - l.sum.given : 0, l.total);
+    const std::uint64_t outside =
+        std::min(l.sum.taken > l.sum.given ? l.sum.taken - l.sum.given : 0, l.total);
     one.lent = std::min(one.lent, outside);
     one.cached = std::min(l.cached, outside - one.lent);
     one.in_depot = one.total - outside;

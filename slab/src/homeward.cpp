@@ -1,5 +1,5 @@
-// How references of every kind end, and how what belongs to another pool travels home: parcels, inboxes, and what
-// happens when the home's thread has ended.
+// How references of every kind end, and how what belongs to another pool travels home: parcels, inboxes, and
+// what happens when the home's thread has ended.
 #include <catenet/slab/pool.hpp>
 
 #include "inbox.hpp"
@@ -16,9 +16,9 @@
 
 namespace catenet {
 
-// Segments on their way home together: one allocation and one push for a whole batch, and the home can fetch them
-// into its cache ahead of settling, where a list would make it wait for each. Dressed as a segment so that an inbox
-// is one list.
+// Segments on their way home together: one allocation and one push for a whole batch, and the home can fetch
+// them into its cache ahead of settling, where a list would make it wait for each. Dressed as a segment so
+// that an inbox is one list.
 struct parcel {
   static constexpr std::uint32_t capacity = 59;
   segment head;                 // kind parcel; length = how many items
@@ -29,12 +29,12 @@ static_assert(sizeof(parcel) == 512);
 
 namespace {
 
-// Every pool of the process has a number, and its inbox outlives it. A number stays with its depot until that ends,
-// so a block never comes home to a stranger.
+// Every pool of the process has a number, and its inbox outlives it. A number stays with its depot until that
+// ends, so a block never comes home to a stranger.
 struct alignas(64) home_slot {
   inbox<segment> arrivals;
   atomic<bool> awaited{false};  // somebody waits for blocks: what arrives must not lie beside a sleeping home
-  depot* owner = nullptr;  // guarded by registry_mutex
+  depot* owner = nullptr;       // guarded by registry_mutex
 };
 constexpr std::size_t pools_max = 1024;
 home_slot homes[pools_max];
@@ -63,7 +63,8 @@ bool take_over(pool_id id, const depot* from) {
 
 pool::pool(depot& from) : pool(from, take_number(from)) {}
 
-pool::pool(depot& from, pool_id number) : id_(number), depot_(from), previous_(std::exchange(current_, this)) {
+pool::pool(depot& from, pool_id number)
+    : id_(number), depot_(from), previous_(std::exchange(current_, this)) {
   for (std::size_t c = 0; c != classes().count(); ++c) {
     caches_[c].limit = from.batch(static_cast<size_class>(c)) + 1;
     caches_[c].want.who = this;
@@ -73,7 +74,8 @@ pool::pool(depot& from, pool_id number) : id_(number), depot_(from), previous_(s
 
 pool::~pool() {
   stop_all_waiting();
-  // What comes home may send other things home to others, so both ends are emptied before the number is given up.
+  // What comes home may send other things home to others, so both ends are emptied before the number is given
+  // up.
   do turn();
   while (dirty_ != nullptr || !resign());
   spill_all();
@@ -125,7 +127,8 @@ void pool::settle_holder(segment* s) {
   keep_segment(s);
 }
 
-// ---- to other homes ------------------------------------------------------------------------------------------
+// ---- to other homes
+// ------------------------------------------------------------------------------------------
 
 // The open parcel for a home, or null when memory ran out.
 parcel* pool::open_parcel(pool_id home) {
@@ -146,7 +149,8 @@ parcel* pool::open_parcel(pool_id home) {
 
 void pool::post(segment* s) {
   posted_.add(1);
-  parcel* p = outboxes_ != nullptr && outboxes_[s->home] != nullptr ? outboxes_[s->home] : open_parcel(s->home);
+  parcel* p =
+      outboxes_ != nullptr && outboxes_[s->home] != nullptr ? outboxes_[s->home] : open_parcel(s->home);
   if (p == nullptr) return send_alone(s);
   p->items[p->head.length++] = s;
   if (p->head.length == parcel::capacity) flush();
@@ -199,7 +203,8 @@ void pool::settle_all_gone(depot& of) {
     if (slot.owner == &of) slot.owner = nullptr;
 }
 
-// ---- from other homes ----------------------------------------------------------------------------------------
+// ---- from other homes
+// ----------------------------------------------------------------------------------------
 
 void pool::settle_parcel(parcel* p) {
   constexpr std::uint32_t ahead = 12;  // about as many misses as a core keeps in the air

@@ -1,12 +1,14 @@
 // An inbox: where what belongs to a pool arrives from other threads, and how a pool's number changes hands.
 //
-// Anybody pushes; only the holder of the number takes. The holder may give the number up (its thread ends); what
-// arrives afterwards is settled by whoever sent it, who claims the number for that moment. Of a push and a resignation
-// at least one sees the other, because both sides write first and look second, sequentially consistent:
+// Anybody pushes; only the holder of the number takes. The holder may give the number up (its thread ends);
+// what arrives afterwards is settled by whoever sent it, who claims the number for that moment. Of a push and
+// a resignation at least one sees the other, because both sides write first and look second, sequentially
+// consistent:
 //
 //   sender:  push; held()?        holder:  held = false; empty?
 //
-// Which atomics it uses is a parameter, so that the same source runs under the interleaving checker of tests/slab.
+// Which atomics it uses is a parameter, so that the same source runs under the interleaving checker of
+// tests/slab.
 #pragma once
 
 #include <catenet/slab/atomic.hpp>
@@ -30,8 +32,8 @@ class inbox {
     return incoming_.exchange(nullptr, std::memory_order_acquire);
   }
 
-  /// Sequentially consistent, so that who raised a flag and then looks here misses nothing from a sender who looks at the
-  /// flag after its push.
+  /// Sequentially consistent, so that who raised a flag and then looks here misses nothing from a sender who
+  /// looks at the flag after its push.
   [[nodiscard]] bool empty() const { return incoming_.load(std::memory_order_seq_cst) == nullptr; }
 
   /// These two under a lock that all who claim and resign share.

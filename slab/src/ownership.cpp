@@ -72,8 +72,8 @@ void note_return(block* b, const caller& who) {
 void check_move(const block& b, block_state to) {
   if (legal_move(b.state, to)) return;
   const std::lock_guard lock(mutex);
-  std::fprintf(stderr, "catenet: a block of %zu bytes would go from %s to %s, which is no legal move\n", b.capacity(),
-               name_of(b.state), name_of(to));
+  std::fprintf(stderr, "catenet: a block of %zu bytes would go from %s to %s, which is no legal move\n",
+               b.capacity(), name_of(b.state), name_of(to));
   const notes& n = all()[&b];
   print("rented last  ", n.rented);
   print("returned last", n.returned);

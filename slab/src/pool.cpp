@@ -9,7 +9,8 @@
 
 namespace catenet {
 
-// ThreadSanitizer does not see how mimalloc hands memory from thread to thread, and would call its second use a race.
+// ThreadSanitizer does not see how mimalloc hands memory from thread to thread, and would call its second use
+// a race.
 #if defined(__SANITIZE_THREAD__)
 #define CATENET_TSAN 1
 #elif defined(__has_feature)
@@ -23,7 +24,8 @@ thread_local constinit pool* pool::current_ = nullptr;
 namespace detail {
 
 void* allocate_control(std::size_t bytes) {
-  if (injected_fault != nullptr && injected_fault()) [[unlikely]] return nullptr;
+  if (injected_fault != nullptr && injected_fault()) [[unlikely]]
+    return nullptr;
 #ifdef CATENET_TSAN
   return std::malloc(bytes);
 #else
@@ -147,7 +149,8 @@ bool pool::refill(size_class c) {
     swap_lists(k);
     return true;
   }
-  if (detail::injected_fault != nullptr && detail::injected_fault()) [[unlikely]] return false;
+  if (detail::injected_fault != nullptr && detail::injected_fault()) [[unlikely]]
+    return false;
   const arena::run batch = depot_.take(c);
   if (batch.head == nullptr) return false;
   load(c, batch);
@@ -196,7 +199,8 @@ void pool::spill_all() {
   for (std::size_t c = 0; c != classes().count(); ++c) spill(static_cast<size_class>(c));
 }
 
-// ---- what idles ----------------------------------------------------------------------------------------------
+// ---- what idles
+// ----------------------------------------------------------------------------------------------
 
 // The `count` blocks that were used longest ago: of the spare list, then the end of the active one.
 arena::run pool::cut_coldest(cache& k, std::uint64_t count) {
@@ -243,8 +247,9 @@ bool pool::decay(std::uint64_t now_ms) {
   }
   // The depot's share is done by whichever pool comes first.
   std::uint64_t due = depot_.decay_due_.load(std::memory_order_relaxed);
-  if (now_ms < due || !depot_.decay_due_.compare_exchange(due, now_ms + decay_interval_ms, std::memory_order_relaxed,
-                                                          std::memory_order_relaxed))
+  if (now_ms < due ||
+      !depot_.decay_due_.compare_exchange(due, now_ms + decay_interval_ms, std::memory_order_relaxed,
+                                          std::memory_order_relaxed))
     return false;
   constexpr std::size_t blocks_max = 16'384;  // a millisecond or so
   const bool more = depot_.decay(blocks_max);

@@ -1,7 +1,6 @@
 // Registered extents: which ring has which, within the limit on pinned memory.
-#include <catenet/slab/registry.hpp>
-
 #include <catenet/slab/depot.hpp>
+#include <catenet/slab/registry.hpp>
 
 #include <sys/resource.h>
 
@@ -81,7 +80,8 @@ int extent_registry::slot_for(int ring, const void* address) {
   const int slot = slot_of(extent);
   int error = slot < 0 ? -ENOMEM : 0;
   if (slot >= 0)
-    error = state.how.add(state.how.context, static_cast<unsigned>(slot), a.base() + extent * extent_size, extent_size);
+    error = state.how.add(state.how.context, static_cast<unsigned>(slot), a.base() + extent * extent_size,
+                          extent_size);
   if (error < 0) {
     state.refusals_to_skip = retry_after;
     ++counts_.refused;

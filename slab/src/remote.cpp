@@ -53,7 +53,8 @@ bool remote::view_common(chain& views) {
   const auto release = [](void* context, void*, std::size_t) {
     detail::drop_common(static_cast<detail::common_chain*>(context));
   };
-  // One reference of our own until all views are made; on failure the views end, but not the share they stand for.
+  // One reference of our own until all views are made; on failure the views end, but not the share they stand
+  // for.
   *holder = {1, [](void*, void*, std::size_t) {}, common_, nullptr, 0};
   bool complete = true;
   for (const segment* s = common_->bytes.head(); s != nullptr && complete; s = s->next) {
@@ -71,7 +72,8 @@ bool remote::view_common(chain& views) {
 }
 
 segment* remote::view_memory(const segment& of, foreign_memory& holder, pool& p) {
-  segment* view = p.new_segment(of.kind == segment_kind::constant ? segment_kind::constant : segment_kind::foreign);
+  segment* view =
+      p.new_segment(of.kind == segment_kind::constant ? segment_kind::constant : segment_kind::foreign);
   if (view == nullptr) return nullptr;
   view->data = of.data;
   view->length = of.length;

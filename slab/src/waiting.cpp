@@ -1,7 +1,9 @@
-// Waiting for blocks, seen from a pool: its queues, how they are served, and what it gives up while others wait.
+// Waiting for blocks, seen from a pool: its queues, how they are served, and what it gives up while others
+// wait.
 //
-// A request is queued here and told to the depot, once a class. What comes back here is dealt out here first; what
-// the depot puts aside for us is picked up in the next turn. While anybody waits for a class, nothing of it stays in a cache.
+// A request is queued here and told to the depot, once a class. What comes back here is dealt out here first;
+// what the depot puts aside for us is picked up in the next turn. While anybody waits for a class, nothing of
+// it stays in a cache.
 #include <catenet/slab/waiter.hpp>
 
 #include <boost/intrusive/list.hpp>
@@ -79,8 +81,10 @@ void pool::ask_depot(size_class c) {
   cache& k = caches_[c];
   const waiter* first = first_of(*waiting_, c);
   if (first == nullptr) return depot_.forget(c, k.want);
-  const auto missing = static_cast<std::int64_t>(k.waiters.get()) - static_cast<std::int64_t>(k.spare_count.get());
-  depot_.want_blocks(c, k.want, static_cast<std::uint32_t>(std::max<std::int64_t>(missing, 0)), first->urgency());
+  const auto missing =
+      static_cast<std::int64_t>(k.waiters.get()) - static_cast<std::int64_t>(k.spare_count.get());
+  depot_.want_blocks(c, k.want, static_cast<std::uint32_t>(std::max<std::int64_t>(missing, 0)),
+                     first->urgency());
 }
 
 // Deals out what is here; true when somebody still waits. A callback may ask again: that is served next turn.
@@ -95,8 +99,7 @@ bool pool::serve(size_class c) {
     if (w == nullptr) break;
     if (k.head == nullptr && k.spare == nullptr) {
       // What is kept aside for transmitting is not in the depot's hand-out.
-      const arena::run kept =
-          w->urgency() == priority::transmit ? depot_.take_reserved(c) : arena::run{};
+      const arena::run kept = w->urgency() == priority::transmit ? depot_.take_reserved(c) : arena::run{};
       if (kept.head == nullptr) break;
       load(c, kept);
     }
@@ -136,8 +139,8 @@ bool pool::serve_waiters() {
 
 bool pool::help_who_wait(std::uint32_t wanted) {
   const bool more = waited_ != 0 && serve_waiters();
-  // For what others want our caches are kept empty; when somebody begins to want, the other classes go too, since
-  // their spans may be what is missing.
+  // For what others want our caches are kept empty; when somebody begins to want, the other classes go too,
+  // since their spans may be what is missing.
   const std::uint32_t news = wanted & ~pressed_;
   for (std::size_t i = 0; i != classes().count(); ++i) {
     const auto c = static_cast<size_class>(i);

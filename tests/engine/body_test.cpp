@@ -362,7 +362,8 @@ TEST(starved, streams_are_fed_in_their_order_a_known_body_first) {
   f.end(host);
 }
 
-// The core sleeps without a timer; blocks of its own that are dropped on a thread without a pool must wake it.
+// The core sleeps without a timer; blocks of its own that are dropped on a thread without a pool must wake
+// it.
 TEST(starved, a_sleeping_core_is_fed_by_what_others_drop) {
   famine f;
   engine_host host(f.keep_all, f.options);

@@ -1,9 +1,9 @@
-// A core gives idle memory back on its own: after a peak of a gigabyte the process is as small as it was, within seconds
-// of the real clock, although nothing happens on the core any more.
+// A core gives idle memory back on its own: after a peak of a gigabyte the process is as small as it was,
+// within seconds of the real clock, although nothing happens on the core any more.
+#include <catenet/slab/lease.hpp>
+
 #include "support/engine_host.hpp"
 #include "support/rss.hpp"
-
-#include <catenet/slab/lease.hpp>
 
 #include <gtest/gtest.h>
 

@@ -312,7 +312,8 @@ void few_descriptors() {
 }
 
 TEST(limits, without_descriptors_accepting_pauses_and_resumes) {
-  // UBSan's check of an object's type asks a pipe whether memory can be read: without descriptors it reports nonsense.
+  // UBSan's check of an object's type asks a pipe whether memory can be read: without descriptors it reports
+  // nonsense.
   if (sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   const auto body = [] {
     static std::atomic<int> warnings{0};
@@ -356,7 +357,8 @@ TEST(limits, without_descriptors_accepting_pauses_and_resumes) {
 }
 
 TEST(limits, without_descriptors_it_can_still_be_stopped) {
-  // UBSan's check of an object's type asks a pipe whether memory can be read: without descriptors it reports nonsense.
+  // UBSan's check of an object's type asks a pipe whether memory can be read: without descriptors it reports
+  // nonsense.
   if (sanitized) GTEST_SKIP() << "a sanitizer needs descriptors of its own";
   const auto body = [] {
     set_log_sink(nullptr);

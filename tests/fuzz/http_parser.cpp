@@ -1,13 +1,13 @@
-// Fuzzes the HTTP codecs: any bytes, cut up in any way, are taken without a fault of ours, and give the same events as
-// the same bytes in one piece.
+// Fuzzes the HTTP codecs: any bytes, cut up in any way, are taken without a fault of ours, and give the same
+// events as the same bytes in one piece.
 #include <catenet/slab/pool.hpp>
+
+#include "support/http_codec_session.hpp"
 
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-
-#include "support/http_codec_session.hpp"
 
 namespace {
 
@@ -37,7 +37,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   if (size < 3) return 0;
   static catenet::depot depot;
   catenet::pool pool{depot};
-  // The first two bytes say how the rest is cut: the size of the pieces, and whether some are joined to one arrival.
+  // The first two bytes say how the rest is cut: the size of the pieces, and whether some are joined to one
+  // arrival.
   const std::size_t step = 1u + data[0];
   const std::size_t joined = 1u + data[1] % 4;
   data += 2;

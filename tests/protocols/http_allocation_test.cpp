@@ -1,13 +1,12 @@
 // A keep-alive request allocates nothing, neither from malloc nor from mimalloc.
-#include <gtest/gtest.h>
+#include "support/http_test_server.hpp"
 
+#include <gtest/gtest.h>
 #include <mimalloc.h>
 
 #include <atomic>
 #include <cstdlib>
 #include <new>
-
-#include "support/http_test_server.hpp"
 
 // Where who rented what is written down (CATENET_CHECKS), that takes memory, too.
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(CATENET_CHECKS)
@@ -54,7 +53,8 @@ TEST(http_allocation, a_keep_alive_request_allocates_nothing) {
     });
   }};
   const std::string requests =
-      "GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\nGET /item/7 HTTP/1.1\r\nHost: a\r\nCookie: a=b\r\n\r\n";
+      "GET / HTTP/1.1\r\nHost: a\r\nAccept: */*\r\n\r\nGET /item/7 HTTP/1.1\r\nHost: a\r\nCookie: "
+      "a=b\r\n\r\n";
   http_test_client client{server.port()};
   const auto ask = [&](const std::string& bytes, int answers) {
     client.send(bytes);

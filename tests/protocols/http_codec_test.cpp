@@ -2,14 +2,14 @@
 #include <catenet/http/body_decoder.hpp>
 #include <catenet/http/head_parser.hpp>
 
+#include "support/http_cases.hpp"
+#include "support/http_codec_session.hpp"
+
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <memory>
 #include <string>
-
-#include "support/http_cases.hpp"
-#include "support/http_codec_session.hpp"
 
 namespace catenet::test {
 namespace {
@@ -99,12 +99,15 @@ INSTANTIATE_TEST_SUITE_P(bad_input, http_table, testing::ValuesIn(http_cases()),
 
 TEST_F(http_codec, reads_what_a_browser_sends) {
   const outcome o = run_whole(
-      "GET /a/b%20c?x=1&y=2 HTTP/1.1\r\nHost: www.example.org:8080\r\nAccept: */*\r\nConnection: keep-alive, Upgrade\r\n"
+      "GET /a/b%20c?x=1&y=2 HTTP/1.1\r\nHost: www.example.org:8080\r\nAccept: */*\r\nConnection: keep-alive, "
+      "Upgrade\r\n"
       "Upgrade: websocket\r\nX-Empty:\r\n\r\n");
-  EXPECT_EQ(o.log,
-            "head GET /a/b%20c?x=1&y=2 1.1 path=/a/b%20c query=x=1&y=2 authority=www.example.org:8080 length=0 keep "
-            "upgrade\nfield Host=www.example.org:8080\nfield Accept=*/*\nfield Connection=keep-alive, Upgrade\n"
-            "field Upgrade=websocket\nfield X-Empty=\nend\n");
+  EXPECT_EQ(
+      o.log,
+      "head GET /a/b%20c?x=1&y=2 1.1 path=/a/b%20c query=x=1&y=2 authority=www.example.org:8080 length=0 "
+      "keep "
+      "upgrade\nfield Host=www.example.org:8080\nfield Accept=*/*\nfield Connection=keep-alive, Upgrade\n"
+      "field Upgrade=websocket\nfield X-Empty=\nend\n");
 }
 
 TEST_F(http_codec, absolute_form_wins_over_host) {
@@ -158,8 +161,8 @@ TEST_F(http_codec, a_partial_head_takes_one_small_block_and_no_more_than_its_siz
 
 TEST_F(http_codec, what_is_wrong_is_found_as_soon_as_it_can_be) {
   for (const char* prefix :
-       {"GET /\r\n", "G(T / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\rX", "GET / HTTP/1.1\n", "\x16\x03\x01",
-        "GET / HTTP/1.1\r\nHost : a\r\n", "GET / HTTP/1.1\r\n Host: a\r\n", "\r\r", "\n"}) {
+       {"GET /\r\n", "G(T / HTTP/1.1\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\rX", "GET / HTTP/1.1\n",
+        "\x16\x03\x01", "GET / HTTP/1.1\r\nHost : a\r\n", "GET / HTTP/1.1\r\n Host: a\r\n", "\r\r", "\n"}) {
     EXPECT_EQ(run_whole(prefix).status, 400) << prefix;
     EXPECT_EQ(run_pieces(prefix, 1).status, 400) << prefix;
   }

@@ -54,7 +54,8 @@ TEST_F(http_server, finds_the_most_exact_route) {
   EXPECT_EQ(body("/files/a/b/c"), "files|a/b/c|");
   EXPECT_EQ(body("/files/special/x"), "special|x|");
   EXPECT_EQ(body("/files/special/x/y"), "files|special/x/y|");
-  for (const char* none : {"/user", "/users/", "/users/7/posts", "/users/7/posts/", "/files", "//", "/./", "/../", "/U"})
+  for (const char* none :
+       {"/user", "/users/", "/users/7/posts", "/users/7/posts/", "/files", "//", "/./", "/../", "/U"})
     EXPECT_EQ(ask(get(none)).status, 404) << none;
 }
 
@@ -135,7 +136,9 @@ TEST_F(http_server, answers_carry_a_date_a_type_and_their_length) {
   start([](http::server& web) {
     web.get("/", [](request&, response& rs) { rs.text("n=", 5, " ", -7, " ", std::uint64_t{1} << 63); });
     web.get("/json", [](request&, response& rs) { rs.json("{}"); });
-    web.get("/own", [](request&, response& rs) { rs.type("text/css").header("X-A", "1").header("X-A", "2").text("a"); });
+    web.get("/own", [](request&, response& rs) {
+      rs.type("text/css").header("X-A", "1").header("X-A", "2").text("a");
+    });
   });
   const http_answer a = ask(get("/"));
   EXPECT_EQ(a.body, "n=5 -7 9223372036854775808");
@@ -235,7 +238,8 @@ TEST_F(http_server, writes_bodies_piece_by_piece) {
   EXPECT_TRUE(cut.read_all().ends_with("\r\n\r\n12345"));
   http_test_client failed{server_->port()};
   failed.send(get("/fails"));
-  EXPECT_TRUE(failed.read_all().ends_with("\r\n5\r\n12345\r\n")) << "no last chunk: the peer sees that it is not whole";
+  EXPECT_TRUE(failed.read_all().ends_with("\r\n5\r\n12345\r\n"))
+      << "no last chunk: the peer sees that it is not whole";
   http_test_client old{server_->port()};
   old.send("GET /chunks HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
   const std::string all = old.read_all();
@@ -276,7 +280,8 @@ TEST_F(http_server, views_of_the_head_stay_valid_while_a_handler_waits) {
   });
   http_test_client client{server_->port()};
   std::string all;
-  for (int i = 0; i != 20; ++i) all += get("/n" + std::to_string(i) + "%21?q", "X-Value: v" + std::to_string(i) + "\r\n");
+  for (int i = 0; i != 20; ++i)
+    all += get("/n" + std::to_string(i) + "%21?q", "X-Value: v" + std::to_string(i) + "\r\n");
   client.send(all);
   for (int i = 0; i != 20; ++i) {
     const std::string n = std::to_string(i);
@@ -359,7 +364,8 @@ TEST_F(http_server, row_70_a_peer_may_reset_at_any_time) {
   for (int round = 0; round != 20; ++round)
     for (const std::string& bytes :
          {get("/slow"), get("/pieces"), get("/big"), get("/slow") + get("/slow"), std::string{"GET /sl"},
-          post("/echo", "Content-Length: 100000\r\n", std::string(50'000, 'x')), with_length("/ignore", "x")}) {
+          post("/echo", "Content-Length: 100000\r\n", std::string(50'000, 'x')),
+          with_length("/ignore", "x")}) {
       http_test_client client{server_->port(), 4096};
       client.send(bytes);
       std::this_thread::sleep_for(std::chrono::milliseconds(round % 4));
@@ -450,7 +456,8 @@ TEST_F(http_server, upgrade_hands_over_the_connection_and_what_came_along) {
     EXPECT_EQ(client.read_some(12), "first second");
     client.reset();
   }
-  EXPECT_EQ(ask(get("/up", "Connection: Upgrade\r\nUpgrade: lines\r\nContent-Length: 1\r\n") + "x").status, 400)
+  EXPECT_EQ(ask(get("/up", "Connection: Upgrade\r\nUpgrade: lines\r\nContent-Length: 1\r\n") + "x").status,
+            400)
       << "row 68";
   EXPECT_EQ(ask("POST /up HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n").status, 405);
   EXPECT_EQ(ask("GET /up HTTP/1.0\r\nConnection: Upgrade\r\nUpgrade: lines\r\n\r\n").status, 400) << "row 69";

@@ -2,7 +2,6 @@
 #include "ws_peer.hpp"
 
 #include "support/chosen_io.hpp"
-
 #include "ws/service.hpp"
 
 #include <arpa/inet.h>

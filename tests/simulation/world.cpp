@@ -223,7 +223,8 @@ class world {
   }
 
   bool somebody_waits() const {
-    return std::any_of(peers_.begin(), peers_.end(), [](const auto& p) { return !p->over() && !p->vanished(); });
+    return std::any_of(peers_.begin(), peers_.end(),
+                       [](const auto& p) { return !p->over() && !p->vanished(); });
   }
 
   std::string waiting() const {

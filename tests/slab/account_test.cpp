@@ -1,7 +1,7 @@
 // Accounts: sums up the tree, limits with their callbacks, the largest payer, and credits that equal charges.
-#include "fixture.hpp"
-
 #include <catenet/slab/account.hpp>
+
+#include "fixture.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -105,8 +105,8 @@ TEST_F(account_test, a_share_fails_cleanly_at_the_payers_limit) {
   EXPECT_EQ(process.bytes(), 0u);
 }
 
-// A hundred thousand payers of one size, of which the one that is named pays a little back each time: whoever looked
-// through all of them would take minutes.
+// A hundred thousand payers of one size, of which the one that is named pays a little back each time: whoever
+// looked through all of them would take minutes.
 TEST_F(account_test, one_of_the_largest_is_found_without_a_look_at_the_others) {
   ledger process;
   constexpr std::size_t count = 100'000;
@@ -145,7 +145,8 @@ TEST_F(account_test, the_largest_payer_is_known_through_random_traffic) {
       a->credit(n);
       bytes -= n;
     }
-    const auto most = std::max_element(all.begin(), all.end(), [](auto& x, auto& y) { return x.second < y.second; });
+    const auto most =
+        std::max_element(all.begin(), all.end(), [](auto& x, auto& y) { return x.second < y.second; });
     const account* found = process.largest();
     ASSERT_EQ(found == nullptr ? 0 : found->own_bytes(), most->second);
   }

@@ -1,7 +1,8 @@
-// The arena: carving, finding, giving back, spans of several classes in one extent, exhaustion; and the class table.
-#include "fixture.hpp"
-
+// The arena: carving, finding, giving back, spans of several classes in one extent, exhaustion; and the class
+// table.
 #include <catenet/slab/arena.hpp>
+
+#include "fixture.hpp"
 
 #include <sys/mman.h>
 

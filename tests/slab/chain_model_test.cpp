@@ -1,8 +1,9 @@
-// Chains against a model: random operations on several chains and on strings beside them; after every step each
-// chain keeps its invariants and says the same as its string. Segments of every kind take part, file regions too.
-#include "fixture.hpp"
-
+// Chains against a model: random operations on several chains and on strings beside them; after every step
+// each chain keeps its invariants and says the same as its string. Segments of every kind take part, file
+// regions too.
 #include <catenet/slab/cursor.hpp>
+
+#include "fixture.hpp"
 
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -73,7 +74,9 @@ class model {
         t += constants().substr(at, n);
         break;
       }
-      case 3: append_foreign(c, t); break;
+      case 3:
+        append_foreign(c, t);
+        break;
       case 4: {
         const std::size_t at = below(file_text_.size()), n = below(file_text_.size() - at + 1);
         ASSERT_TRUE(c.append_file(file_, at, n, false));
@@ -124,15 +127,23 @@ class model {
         c2.append(std::move(*part));
         break;
       }
-      case 11: c.compact(); break;
-      case 12: reserve(c, t); break;
+      case 11:
+        c.compact();
+        break;
+      case 12:
+        reserve(c, t);
+        break;
       case 13:
         c.mark_in_flight(true);
         EXPECT_EQ(c.validate(), nullptr);
         c.mark_in_flight(false);
         break;
-      case 14: read(c, t); break;
-      case 15: export_iovecs(c, t); break;
+      case 14:
+        read(c, t);
+        break;
+      case 15:
+        export_iovecs(c, t);
+        break;
       case 16:
         if (below(3) == 0) c.clear(), t.clear();
         break;
@@ -190,7 +201,8 @@ class model {
   std::size_t place_in(const chain& c, const std::string& t) {
     if (below(3) != 0 || c.empty()) return below(t.size() + 10);
     std::size_t at = 0;
-    for (const segment* s = c.head(); s != nullptr && (at == 0 || below(3) != 0); s = s->next) at += s->length;
+    for (const segment* s = c.head(); s != nullptr && (at == 0 || below(3) != 0); s = s->next)
+      at += s->length;
     return at;
   }
   std::string text(std::size_t n) {

@@ -1,8 +1,8 @@
-// Chains, one property at a time: headroom, gathering, compacting, conversions, ranges; and chains that several
-// cores hold.
-#include "fixture.hpp"
-
+// Chains, one property at a time: headroom, gathering, compacting, conversions, ranges; and chains that
+// several cores hold.
 #include <catenet/slab/remote.hpp>
+
+#include "fixture.hpp"
 
 #include <sys/mman.h>
 #include <sys/uio.h>
@@ -24,7 +24,8 @@ using chain_test = slab_test;
 
 TEST_F(chain_test, headroom_takes_a_header_without_a_block) {
   chain c{lease::of(4096), 100, 50};
-  std::ranges::fill(const_cast<std::byte*>(c.head()->data), const_cast<std::byte*>(c.head()->data) + 50, std::byte{'b'});
+  std::ranges::fill(const_cast<std::byte*>(c.head()->data), const_cast<std::byte*>(c.head()->data) + 50,
+                    std::byte{'b'});
   EXPECT_EQ(c.headroom(), 100u);
   ASSERT_TRUE(c.prepend_copy("head:"));
   EXPECT_EQ(c.segment_count(), 1u);
@@ -118,7 +119,8 @@ bool none_exclusive(const chain& c) {
   return true;
 }
 
-// Who holds the only view of some bytes may change them in place; a segment that is used again remembers nothing.
+// Who holds the only view of some bytes may change them in place; a segment that is used again remembers
+// nothing.
 TEST_F(chain_test, bytes_are_exclusive_until_they_are_shared) {
   chain c = chain::of_size(10'000);
   EXPECT_TRUE(all_exclusive(c));
@@ -138,7 +140,8 @@ TEST_F(chain_test, bytes_are_exclusive_until_they_are_shared) {
   EXPECT_TRUE(none_exclusive(constant));
 }
 
-// ---- remote --------------------------------------------------------------------------------------------------
+// ---- remote
+// --------------------------------------------------------------------------------------------------
 
 TEST_F(chain_test, a_move_to_another_core_costs_no_read_modify_write_and_the_first_share_one) {
   remote r{chain::of_size(100'000)};

@@ -1,7 +1,7 @@
 // Cursors: integers in both orders across borders, searches, and the ends.
-#include "fixture.hpp"
-
 #include <catenet/slab/cursor.hpp>
+
+#include "fixture.hpp"
 
 #include <vector>
 

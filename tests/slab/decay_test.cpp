@@ -1,6 +1,6 @@
-// Idle memory goes back: caches by half of their low-water mark, the depot's batches by span, and the system sees it.
+// Idle memory goes back: caches by half of their low-water mark, the depot's batches by span, and the system
+// sees it.
 #include "fixture.hpp"
-
 #include "support/rss.hpp"
 
 #include <chrono>
@@ -19,7 +19,9 @@ namespace {
 TEST(decay, a_cache_gives_half_of_its_low_water_mark) {
   depot d{small_depot(16_MiB, {4_KiB})};
   pool p{d};
-  { const lease fills_the_cache = lease::of(4096); }
+  {
+    const lease fills_the_cache = lease::of(4096);
+  }
   const auto cached = [&] { return d.statistics().classes[0].cached; };
   ASSERT_EQ(cached(), 16u);
   p.decay(1000);
@@ -70,7 +72,8 @@ TEST(decay, whole_spans_return_to_the_system) {
   EXPECT_EQ(out(d), 0u);
 }
 
-// A peak of 1 GiB in 4 KiB blocks, every page touched; 5 s of a loop that calls decay every 100 ms, told in numbers.
+// A peak of 1 GiB in 4 KiB blocks, every page touched; 5 s of a loop that calls decay every 100 ms, told in
+// numbers.
 TEST(decay, rss_falls_after_a_peak_of_a_gigabyte) {
 #ifdef CATENET_BLURRED
   constexpr std::size_t peak_bytes = 64_MiB;
@@ -81,7 +84,9 @@ TEST(decay, rss_falls_after_a_peak_of_a_gigabyte) {
   options.huge_pages = true;
   depot d{options};
   pool p{d};
-  { const chain warm = chain::of_size(100'000); }
+  {
+    const chain warm = chain::of_size(100'000);
+  }
   const std::size_t before = rss_bytes();
   {
     std::vector<lease> peak;
@@ -97,9 +102,10 @@ TEST(decay, rss_falls_after_a_peak_of_a_gigabyte) {
 #ifndef CATENET_BLURRED
   const std::size_t after = rss_bytes();
   EXPECT_LT(after, before + peak_bytes / 10) << "within 10 % of the peak";
-  // The tables of an arena of 2 GiB and what the allocator keeps make some 2 MiB, which in a process as small as this
-  // test is more than a tenth.
-  EXPECT_LT(after, before + std::max<std::size_t>(before / 10, 3_MiB)) << "before " << before << ", after " << after;
+  // The tables of an arena of 2 GiB and what the allocator keeps make some 2 MiB, which in a process as small
+  // as this test is more than a tenth.
+  EXPECT_LT(after, before + std::max<std::size_t>(before / 10, 3_MiB))
+      << "before " << before << ", after " << after;
 #endif
 }
 
@@ -113,7 +119,9 @@ TEST(decay, a_plain_thread_is_back_within_ten_percent_in_seconds) {
   pool p{d};
   // What a program of some size has besides, so that a tenth of it is more than an extent's pages.
   std::vector<char> program(32_MiB, 'p');
-  { const chain warm = chain::of_size(100'000); }
+  {
+    const chain warm = chain::of_size(100'000);
+  }
   const std::size_t before = rss_bytes();
   {
     std::vector<lease> peak;
@@ -125,7 +133,9 @@ TEST(decay, a_plain_thread_is_back_within_ten_percent_in_seconds) {
     EXPECT_GT(rss_bytes(), before + 900_MiB);
   }
   const auto begin = clock::now();
-  const auto since = [&] { return std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - begin).count(); };
+  const auto since = [&] {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(clock::now() - begin).count();
+  };
   while (rss_bytes() > before + before / 10 && since() < 30'000) {
     p.decay(static_cast<std::uint64_t>(since()));
     std::this_thread::sleep_for(std::chrono::milliseconds(100));

@@ -1,9 +1,9 @@
-// Allocation k fails, for every k: of control memory and of blocks. Nothing is lost, and what the header promises
-// to leave as it was is as it was.
-#include "fixture.hpp"
-
+// Allocation k fails, for every k: of control memory and of blocks. Nothing is lost, and what the header
+// promises to leave as it was is as it was.
 #include <catenet/slab/cursor.hpp>
 #include <catenet/slab/view.hpp>
+
+#include "fixture.hpp"
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -14,9 +14,10 @@
 namespace catenet::test {
 namespace {
 
-// Runs the operation on a fresh chain with allocation k failing, for k = 0, 1, … until it is not reached any more.
-// `operation` returns whether it succeeded; on failure the chain must say what it said before.
-void for_every_k(const std::function<bool(chain&)>& operation, std::string_view text = "some bytes to begin with") {
+// Runs the operation on a fresh chain with allocation k failing, for k = 0, 1, … until it is not reached any
+// more. `operation` returns whether it succeeded; on failure the chain must say what it said before.
+void for_every_k(const std::function<bool(chain&)>& operation,
+                 std::string_view text = "some bytes to begin with") {
   for (std::uint64_t k = 0;; ++k) {
     ASSERT_LT(k, 100u) << "the operation never succeeds";
     depot d{small_depot()};
@@ -111,7 +112,8 @@ TEST(faults, compact_never_loses_bytes) {
   for_every_k([](chain& c) {
     const std::string before = c.to_string();
     for (int i = 0; i != 8; ++i)
-      if (!c.append_copy(std::string(4000, 'a'))) return c.consume(0), c.to_string() == before ? false : (c.clear(), true);
+      if (!c.append_copy(std::string(4000, 'a')))
+        return c.consume(0), c.to_string() == before ? false : (c.clear(), true);
     c.consume(3900);
     const std::string text = c.to_string();
     c.compact();

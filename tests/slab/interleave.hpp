@@ -1,11 +1,12 @@
 // A small model checker: runs two or three threads in every order in which their atomic operations can fall.
 //
-// Threads are fibers; each operation of interleave::atomic and interleave::mutex is a point where any other may go
-// on. An execution is a list of choices; the next one differs in the last choice that had an alternative (depth
-// first). Executions are sequentially consistent; what weaker orders would allow is caught by `plain`, which follows
-// happens-before with vector clocks and reports a race when an access is not ordered by acquire and release. With
-// linger(), a store that is not sequentially consistent may stay unseen by others for as long as its thread does
-// nothing that orders it (total store order, as on x86): what a full fence is for.
+// Threads are fibers; each operation of interleave::atomic and interleave::mutex is a point where any other
+// may go on. An execution is a list of choices; the next one differs in the last choice that had an
+// alternative (depth first). Executions are sequentially consistent; what weaker orders would allow is caught
+// by `plain`, which follows happens-before with vector clocks and reports a race when an access is not
+// ordered by acquire and release. With linger(), a store that is not sequentially consistent may stay unseen
+// by others for as long as its thread does nothing that orders it (total store order, as on x86): what a full
+// fence is for.
 #pragma once
 
 #include <ucontext.h>
@@ -51,8 +52,8 @@ inline void join(clock& into, const clock& from) {
 
 class checker {
  public:
-  /// Runs every interleaving: `start` builds the state and gives the threads' bodies and a final check (which returns
-  /// what is wrong, or ""). Returns the first thing that went wrong, or "".
+  /// Runs every interleaving: `start` builds the state and gives the threads' bodies and a final check (which
+  /// returns what is wrong, or ""). Returns the first thing that went wrong, or "".
   struct scene {
     std::vector<std::function<void()>> threads;
     std::function<std::string()> verdict;

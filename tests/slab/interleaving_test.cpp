@@ -1,6 +1,6 @@
-// Every interleaving of two or three threads over the slab's lock-free parts: shelf slots, inbox and resignation,
-// and the hand-off to a waiter. The sources under test are those of production, with other atomics. Each scene also
-// runs once in a broken form, which the checker must find.
+// Every interleaving of two or three threads over the slab's lock-free parts: shelf slots, inbox and
+// resignation, and the hand-off to a waiter. The sources under test are those of production, with other
+// atomics. Each scene also runs once in a broken form, which the checker must find.
 #include <catenet/slab/shelf.hpp>
 
 #include "inbox.hpp"
@@ -25,7 +25,8 @@ struct node {
   interleave::plain<int> payload;
 };
 
-// ---- slots ---------------------------------------------------------------------------------------------------
+// ---- slots
+// ---------------------------------------------------------------------------------------------------
 
 struct slots_scene {
   batch_slots<node, 2, interleave::atomic> slots;
@@ -55,7 +56,8 @@ TEST(interleaving, slots_lose_and_double_nothing) {
   checker all, more;
   EXPECT_EQ(all.explore([] {
     auto s = std::make_shared<slots_scene>();
-    return checker::scene{{[s] { s->put(0); }, [s] { s->take(); }, [s] { s->put(1); }}, [s] { return s->verdict(2); }};
+    return checker::scene{{[s] { s->put(0); }, [s] { s->take(); }, [s] { s->put(1); }},
+                          [s] { return s->verdict(2); }};
   }),
             "");
   EXPECT_TRUE(all.complete()) << "after " << all.executions() << " executions";
@@ -74,13 +76,15 @@ TEST(interleaving, two_takers_never_get_the_same_batch) {
   checker c;
   EXPECT_EQ(c.explore([] {
     auto s = std::make_shared<slots_scene>();
-    return checker::scene{{[s] { s->put(0); }, [s] { s->take(); }, [s] { s->take(); }}, [s] { return s->verdict(1); }};
+    return checker::scene{{[s] { s->put(0); }, [s] { s->take(); }, [s] { s->take(); }},
+                          [s] { return s->verdict(1); }};
   }),
             "");
   EXPECT_TRUE(c.complete());
 }
 
-// ---- inbox and resignation -----------------------------------------------------------------------------------
+// ---- inbox and resignation
+// -----------------------------------------------------------------------------------
 
 struct inbox_scene {
   inbox<node, interleave::atomic> box;
@@ -118,17 +122,20 @@ struct inbox_scene {
 };
 
 std::string run_inbox(checker& c, std::size_t senders, bool broken) {
-  return c.explore([senders, broken] {
-    auto s = std::make_shared<inbox_scene>();
-    s->look_before_push = broken;
-    std::vector<std::function<void()>> threads{[s] { s->leave(); }};
-    for (std::size_t i = 0; i != senders; ++i) threads.push_back([s, i] { s->send(i); });
-    // The home holds its number when the scene begins.
-    EXPECT_TRUE(s->box.claim());
-    return checker::scene{threads, [s, senders]() -> std::string {
-                            return s->settled == static_cast<int>(senders) ? "" : "something waits in the inbox of nobody";
-                          }};
-  }, executions_max());
+  return c.explore(
+      [senders, broken] {
+        auto s = std::make_shared<inbox_scene>();
+        s->look_before_push = broken;
+        std::vector<std::function<void()>> threads{[s] { s->leave(); }};
+        for (std::size_t i = 0; i != senders; ++i) threads.push_back([s, i] { s->send(i); });
+        // The home holds its number when the scene begins.
+        EXPECT_TRUE(s->box.claim());
+        return checker::scene{
+            threads, [s, senders]() -> std::string {
+              return s->settled == static_cast<int>(senders) ? "" : "something waits in the inbox of nobody";
+            }};
+      },
+      executions_max());
 }
 
 TEST(interleaving, a_drop_against_the_end_of_its_home_is_settled_once) {
@@ -143,7 +150,8 @@ TEST(interleaving, looking_before_pushing_would_lose_a_drop) {
   EXPECT_EQ(run_inbox(c, 1, true), "something waits in the inbox of nobody");
 }
 
-// ---- hand-off ------------------------------------------------------------------------------------------------
+// ---- hand-off
+// ------------------------------------------------------------------------------------------------
 
 // depot::put, want_blocks, hand_out, collect and forget, in the order in which they touch slots and flag.
 struct hand_off_scene {
@@ -223,7 +231,8 @@ TEST(interleaving, looking_at_the_flag_first_would_lose_a_wake_up) {
   EXPECT_EQ(run_hand_off(c, false, true), "somebody waits beside a free block");
 }
 
-// ---- the checker itself --------------------------------------------------------------------------------------
+// ---- the checker itself
+// --------------------------------------------------------------------------------------
 
 TEST(interleaving, the_checker_sees_a_missing_release) {
   struct scene {

@@ -1,9 +1,10 @@
-// Long runs: mixed operations on four threads with nothing lost, ten thousand short threads, and the cost table.
-// CATENET_OPERATIONS sets how many mixed operations in all (default 2 million; the proof of record is 1e8).
-#include "fixture.hpp"
-
+// Long runs: mixed operations on four threads with nothing lost, ten thousand short threads, and the cost
+// table. CATENET_OPERATIONS sets how many mixed operations in all (default 2 million; the proof of record is
+// 1e8).
 #include <catenet/slab/remote.hpp>
 #include <catenet/slab/waiter.hpp>
+
+#include "fixture.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -29,7 +30,8 @@ struct letterbox {
 // One of the threads: rents, drops, shares, splits, sends and receives.
 class worker {
  public:
-  worker(depot& d, std::vector<letterbox>& boxes, std::size_t self) : pool_(d), boxes_(boxes), self_(self), random_(self) {}
+  worker(depot& d, std::vector<letterbox>& boxes, std::size_t self)
+      : pool_(d), boxes_(boxes), self_(self), random_(self) {}
 
   void work(std::uint64_t operations) {
     std::vector<chain> held(16);
@@ -47,16 +49,22 @@ class worker {
     switch (r % 16) {
       case 0:
       case 1:
-      case 2: c.append(chain::of_size(1 + (r >> 8) % 6000)); break;
+      case 2:
+        c.append(chain::of_size(1 + (r >> 8) % 6000));
+        break;
       case 3:
-      case 4: c.clear(); break;
+      case 4:
+        c.clear();
+        break;
       case 5:
         if (auto twin = c.share(); twin && &c != &other) other = std::move(*twin);
         break;
       case 6:
         if (auto front = c.split(c.bytes() / 2); front && &c != &other) other.append(std::move(*front));
         break;
-      case 7: c.consume(c.bytes() / 3); break;
+      case 7:
+        c.consume(c.bytes() / 3);
+        break;
       case 8: {
         remote letter{std::move(c)};
         if (r >> 8 & 1)
@@ -64,7 +72,9 @@ class worker {
         post(std::move(letter), r >> 16);
         break;
       }
-      case 9: receive(c); break;
+      case 9:
+        receive(c);
+        break;
       case 10:
         if (!c.append_copy("a few bytes")) c.clear();
         break;
@@ -159,7 +169,9 @@ TEST(long_run, ten_thousand_short_threads_give_everything_back) {
 TEST(cost_table, is_what_the_design_says) {
   depot d{small_depot()};
   pool p{d};
-  { const chain warm = chain::of_size(600); }
+  {
+    const chain warm = chain::of_size(600);
+  }
   chain body = chain::of_size(4096);
   const auto cost = [](auto&& operation) {
     const std::uint64_t before = atomic_rmw_count();

@@ -1,9 +1,9 @@
-// Checks of ownership: double returns name both sides, missing blocks their renter, stale stamps are told, and no block
-// makes a move that is not in the table.
-#include "fixture.hpp"
-
+// Checks of ownership: double returns name both sides, missing blocks their renter, stale stamps are told,
+// and no block makes a move that is not in the table.
 #include <catenet/slab/arena.hpp>
 #include <catenet/slab/ownership.hpp>
+
+#include "fixture.hpp"
 
 #include <set>
 #include <utility>
@@ -15,7 +15,7 @@ namespace {
 TEST(block_states, move_as_the_table_says_and_in_no_other_way) {
   using enum block_state;
   const std::set<std::pair<block_state, block_state>> wanted{
-      {unborn, depot}, {depot, unborn},  {depot, cached}, {cached, depot},
+      {unborn, depot},  {depot, unborn},  {depot, cached}, {cached, depot},
       {cached, rented}, {rented, cached}, {rented, lent},  {lent, rented},
   };
   for (const block_state from : {unborn, depot, cached, rented, lent})
@@ -65,7 +65,8 @@ TEST(ownership_death, a_move_that_is_not_in_the_table_ends_the_process) {
         detail::move_block(b, to);
         EXPECT_EQ(b.state, to);
       } else {
-        EXPECT_DEATH(detail::move_block(b, to), std::string("4096 bytes would go from ") + name_of(from) + " to " + name_of(to));
+        EXPECT_DEATH(detail::move_block(b, to),
+                     std::string("4096 bytes would go from ") + name_of(from) + " to " + name_of(to));
       }
     }
 }

@@ -1,7 +1,8 @@
-// Pool and depot: batches, the sums, capacity, lending, nesting, two depots, and the hand-over between threads.
-#include "fixture.hpp"
-
+// Pool and depot: batches, the sums, capacity, lending, nesting, two depots, and the hand-over between
+// threads.
 #include <catenet/slab/view.hpp>
+
+#include "fixture.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -148,7 +149,9 @@ TEST_F(pool_test, a_lease_is_unique_and_gives_back) {
 
 TEST_F(pool_test, a_reservation_returns_what_was_not_used) {
   chain c;
-  { reservation given_up = c.reserve(2000); }
+  {
+    reservation given_up = c.reserve(2000);
+  }
   EXPECT_EQ(out(*central), 0u);
   reservation r = c.reserve(2000);
   ASSERT_TRUE(r);
@@ -188,7 +191,8 @@ TEST_F(pool_test, views_count_one_block) {
   EXPECT_EQ(out(*central), 0u);
 }
 
-// ---- between threads -----------------------------------------------------------------------------------------
+// ---- between threads
+// -----------------------------------------------------------------------------------------
 
 TEST_F(pool_test, what_is_dropped_elsewhere_comes_home) {
   std::vector<chain> chains;
@@ -268,7 +272,8 @@ TEST_F(pool_test, foreign_memory_is_released_once_and_at_home) {
   released = 0;
   char memory[100] = "foreign";
   chain c;
-  ASSERT_TRUE(c.append_foreign(memory, 7, [](void*, void*, std::size_t) { ++released, where = std::this_thread::get_id(); }, nullptr));
+  ASSERT_TRUE(c.append_foreign(
+      memory, 7, [](void*, void*, std::size_t) { ++released, where = std::this_thread::get_id(); }, nullptr));
   std::thread([&] {
     pool away{*central};
     auto twin = c.share();

@@ -1,7 +1,7 @@
 // Registered extents: on demand, one slot for all rings, within a limit, and given up before the memory goes.
-#include "fixture.hpp"
-
 #include <catenet/slab/registry.hpp>
+
+#include "fixture.hpp"
 
 #include <cerrno>
 #include <map>
@@ -21,7 +21,8 @@ struct ring {
               r.slots[slot] = base;
               return 0;
             },
-            [](void* self, unsigned slot) { EXPECT_EQ(static_cast<ring*>(self)->slots.erase(slot), 1u); }, this};
+            [](void* self, unsigned slot) { EXPECT_EQ(static_cast<ring*>(self)->slots.erase(slot), 1u); },
+            this};
   }
 };
 
@@ -117,7 +118,8 @@ TEST_F(registry_test, a_header_comes_from_its_bodys_extent) {
     bodies_64.push_back(lease::of(64_KiB));
     headers.emplace_back(home->rent_beside(0, bodies_64.back().get()));
     ASSERT_TRUE(headers.back());
-    EXPECT_EQ(a.extent_index(headers.back().get()), a.extent_index(bodies_64.back().get())) << "both fit: " << i;
+    EXPECT_EQ(a.extent_index(headers.back().get()), a.extent_index(bodies_64.back().get()))
+        << "both fit: " << i;
   }
 }
 

@@ -1,7 +1,8 @@
-// Waiting for blocks: callback and coroutine, order, cancellation, the reserve, and caches that spill for others.
-#include "fixture.hpp"
-
+// Waiting for blocks: callback and coroutine, order, cancellation, the reserve, and caches that spill for
+// others.
 #include <catenet/slab/waiter.hpp>
+
+#include "fixture.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -39,7 +40,8 @@ class waiting_test : public ::testing::Test {
 };
 
 struct asker : waiter {
-  asker(priority p, std::vector<int>& to, int number) : waiter(0, p, &asker::served_now), order(to), name(number) {}
+  asker(priority p, std::vector<int>& to, int number)
+      : waiter(0, p, &asker::served_now), order(to), name(number) {}
   static void served_now(waiter& w, lease l) {
     auto& self = static_cast<asker&>(w);
     EXPECT_TRUE(l);
@@ -194,7 +196,8 @@ TEST(waiting, memory_moves_from_class_to_class) {
   EXPECT_EQ(p.rent(1), nullptr);
   std::vector<int> order;
   struct big : waiter {
-    explicit big(int& n) : waiter(1, priority::read, [](waiter& w, lease) { ++static_cast<big&>(w).count; }), count(n) {}
+    explicit big(int& n)
+        : waiter(1, priority::read, [](waiter& w, lease) { ++static_cast<big&>(w).count; }), count(n) {}
     int& count;
   };
   int served = 0;
@@ -238,7 +241,9 @@ class sleeper {
       : thread_([this, &d] {
           pool p{d};
           p.set_wake([](void* self) { static_cast<sleeper*>(self)->ring(); }, this);
-          { const lease keeps_some_cached = lease::of(4096); }
+          {
+            const lease keeps_some_cached = lease::of(4096);
+          }
           std::unique_lock lock(mutex_);
           ready_ = true;
           bell_.notify_all();
@@ -346,8 +351,8 @@ struct bell {
   }
 };
 
-// Blocks that come home to a sleeping thread must not lie there while somebody waits: who sends them wakes the home, also
-// when it is the home itself that waits, and also from a thread without a pool.
+// Blocks that come home to a sleeping thread must not lie there while somebody waits: who sends them wakes
+// the home, also when it is the home itself that waits, and also from a thread without a pool.
 TEST(waiting, a_home_that_sleeps_is_woken_by_what_comes_home) {
   for (const bool has_pool : {true, false})
     for (const bool home_waits : {true, false}) {
@@ -430,7 +435,8 @@ TEST_F(waiting_test, a_turn_says_when_a_block_came_back_meanwhile) {
   EXPECT_EQ(order, (std::vector{1}));
 }
 
-// Withdrawing one of very many costs what one of few does: were it a walk through the queue, this would take minutes.
+// Withdrawing one of very many costs what one of few does: were it a walk through the queue, this would take
+// minutes.
 TEST_F(waiting_test, cancels_one_of_a_hundred_thousand_in_no_time) {
   constexpr std::size_t count = 100'000;
   std::vector<int> order;
@@ -456,7 +462,8 @@ TEST(waiting, nobody_starves_on_four_threads) {
     all.emplace_back([&, t] {
       pool p{d};
       struct one : waiter {
-        one(size_class c, priority u) : waiter(c, u, [](waiter& w, lease l) { static_cast<one&>(w).got = std::move(l); }) {}
+        one(size_class c, priority u)
+            : waiter(c, u, [](waiter& w, lease l) { static_cast<one&>(w).got = std::move(l); }) {}
         lease got;
       };
       const auto deadline = std::chrono::steady_clock::now() + 40s;

@@ -1,6 +1,6 @@
 // The back end that a test's engine runs on: CATENET_IO is uring or epoll, else the engine chooses. ctest
-// runs each test of engine and protocols on both. CATENET_IO_WITHOUT names features of io_uring to go without,
-// for testing what older kernels get.
+// runs each test of engine and protocols on both. CATENET_IO_WITHOUT names features of io_uring to go
+// without, for testing what older kernels get.
 #pragma once
 
 #include <catenet/engine/engine.hpp>

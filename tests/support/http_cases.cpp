@@ -25,7 +25,9 @@ class table {
   }
 
   // GET / with these further lines, each ended by CR LF.
-  static std::string get(const std::string& lines) { return "GET / HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n"; }
+  static std::string get(const std::string& lines) {
+    return "GET / HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n";
+  }
   // POST /echo with these further lines and a body as it is.
   static std::string post(const std::string& lines, const std::string& body) {
     return "POST /echo HTTP/1.1\r\nHost: a\r\n" + lines + "\r\n" + body;
@@ -43,7 +45,8 @@ void framing(table& t) {
   t.bad(3, "xchunked", t.post("Transfer-Encoding: xchunked\r\n", "0\r\n\r\n"));
   t.bad(4, "chunked_twice", t.post("Transfer-Encoding: chunked, chunked\r\n", "0\r\n\r\n"));
   t.bad(4, "two_lines", t.post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"));
-  t.bad(4, "two_different_lines", t.post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "0\r\n\r\n"));
+  t.bad(4, "two_different_lines",
+        t.post("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n", "0\r\n\r\n"));
   t.bad(5, "in_http_1_0", "POST /echo HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n");
   t.bad(6, "empty", t.post("Transfer-Encoding:\r\n", "0\r\n\r\n"));
   t.bad(6, "only_spaces", t.post("Transfer-Encoding:  \t \r\n", "0\r\n\r\n"));
@@ -221,7 +224,8 @@ void chunks(table& t) {
   t.bad(40, "no_name", t.chunked("5;=b\r\nhello\r\n0\r\n\r\n"));
   t.bad(41, "one_long_extension", t.chunked("5;a=" + std::string(5000, 'b') + "\r\nhello\r\n0\r\n\r\n"));
   std::string many;
-  for (int i = 0; i != 60; ++i) many += "64;a=" + std::string(98, 'b') + "\r\n" + std::string(100, 'x') + "\r\n";
+  for (int i = 0; i != 60; ++i)
+    many += "64;a=" + std::string(98, 'b') + "\r\n" + std::string(100, 'x') + "\r\n";
   t.bad(41, "many_extensions", t.chunked(many + "0\r\n\r\n"));
   t.bad(42, "lf_after_size", t.chunked("5\nhello\r\n0\r\n\r\n"));
   t.bad(42, "lf_after_data", t.chunked("5\r\nhello\n0\r\n\r\n"));
@@ -244,8 +248,9 @@ void trailers(table& t) {
   t.bad(46, "lf", t.chunked("0\r\nA: b\n\r\n"));
   t.bad(46, "folded", t.chunked("0\r\nA: b\r\n c\r\n\r\n"));
   t.bad(46, "no_colon", t.chunked("0\r\nA\r\n\r\n"));
-  t.ok(47, "forbidden_names", t.chunked("5\r\nhello\r\n0\r\nContent-Length: 3\r\nTransfer-Encoding: gzip\r\nHost: b\r\n"
-                                        "Authorization: x\r\n\r\n"));
+  t.ok(47, "forbidden_names",
+       t.chunked("5\r\nhello\r\n0\r\nContent-Length: 3\r\nTransfer-Encoding: gzip\r\nHost: b\r\n"
+                 "Authorization: x\r\n\r\n"));
   t.ok(48, "expect_continue", t.post("Expect: 100-Continue\r\nContent-Length: 5\r\n", "hello"));
   t.bad(49, "other_expectation", t.post("Expect: miracles\r\nContent-Length: 5\r\n", "hello"), 417);
   t.ok(49, "in_http_1_0", "GET / HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nExpect: miracles\r\n\r\n");

@@ -34,7 +34,8 @@ http_test_server::http_test_server(const std::function<void(http::server&)>& rou
   std::promise<void> started;
   net_->on_start([&] { started.set_value(); });
   thread_ = std::thread([this, &started] {
-    if (const error e = net_->run()) started.set_exception(std::make_exception_ptr(std::runtime_error(e.text())));
+    if (const error e = net_->run())
+      started.set_exception(std::make_exception_ptr(std::runtime_error(e.text())));
   });
   try {
     started.get_future().get();
@@ -116,7 +117,8 @@ void add_table_routes(http::server& web) {
   };
   web.get("/up", up).post("/up", up);
   web.get("/", [](http::request&, http::response& rs) { rs.text("Hello, World!"); });
-  web.get("/hello/{name}", [](http::request& rq, http::response& rs) { rs.text("hello ", rq.param("name")); });
+  web.get("/hello/{name}",
+          [](http::request& rq, http::response& rs) { rs.text("hello ", rq.param("name")); });
   web.post("/echo", [](http::request& rq, http::response& rs) -> task<> {
     rs.body(co_await rq.body().collect(1 << 20));
   });
@@ -147,7 +149,8 @@ http_test_client::http_test_client(std::uint16_t port, int receive_buffer_bytes)
   to.sin_family = AF_INET;
   to.sin_port = htons(port);
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  if (::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) != 0) throw std::runtime_error("connect failed");
+  if (::connect(fd_, reinterpret_cast<sockaddr*>(&to), sizeof to) != 0)
+    throw std::runtime_error("connect failed");
 }
 
 http_test_client::~http_test_client() {

@@ -22,7 +22,8 @@ class http_test_server {
     engine_options engine{};
   };
   /// `routes` adds what is to be served.
-  explicit http_test_server(const std::function<void(http::server&)>& routes) : http_test_server(routes, settings{}) {}
+  explicit http_test_server(const std::function<void(http::server&)>& routes)
+      : http_test_server(routes, settings{}) {}
   http_test_server(const std::function<void(http::server&)>& routes, settings of);
   ~http_test_server();
   http_test_server(const http_test_server&) = delete;
@@ -65,7 +66,8 @@ class http_test_client {
 
   /// False when the connection is gone.
   bool send(std::string_view bytes);
-  /// One whole answer; status 0 when the connection ends before. `to_head`: it has no body whatever its head says.
+  /// One whole answer; status 0 when the connection ends before. `to_head`: it has no body whatever its head
+  /// says.
   http_answer read(bool to_head = false);
   /// True when the peer ended the connection (FIN or reset) and nothing came before.
   bool at_end();

@@ -327,7 +327,8 @@ void sessions::end_pieces(batch& b, exchange& x) {
   }
   if (x.framing == framing::chunks && !x.cut && !x.bodiless()) {
     const std::string_view trailers = x.trailers ? std::string_view{*x.trailers} : std::string_view{};
-    if (!b.out.append_copy("0\r\n") || !b.out.append_copy(trailers) || !b.out.append_copy("\r\n")) b.to.abort();
+    if (!b.out.append_copy("0\r\n") || !b.out.append_copy(trailers) || !b.out.append_copy("\r\n"))
+      b.to.abort();
     b.room = 0;
   }
   // A body shorter than was promised can be told by the connection's end only.

@@ -1,9 +1,9 @@
 // Bodies by length and by chunks (RFC 9112 §6.2, §7.1).
 #include <catenet/http/body_decoder.hpp>
 
-#include <algorithm>
-
 #include "http/chars.hpp"
+
+#include <algorithm>
 
 namespace catenet::http {
 
@@ -44,8 +44,10 @@ body_decoder::progress body_decoder::next(chain& input, chain& out, const limits
   const std::uint64_t before = out.bytes();
   for (;;) {
     switch (state_) {
-      case state::done: return progress::end;
-      case state::broken: return progress::broken;
+      case state::done:
+        return progress::end;
+      case state::broken:
+        return progress::broken;
       case state::length:
       case state::to_end:
       case state::data: {
@@ -155,7 +157,8 @@ bool body_decoder::size_line(unsigned char c, const limits& most) {
         return true;
       }
       return size_digit(c);
-    default: break;
+    default:
+      break;
   }
   if (c == '\r' && state_ == state::in_extension) {
     state_ = state::size_lf;
@@ -163,7 +166,8 @@ bool body_decoder::size_line(unsigned char c, const limits& most) {
   }
   if (++extensions_ > most.extension_bytes) return fail(400, "chunk extensions are too long");
   const bool space = c == ' ' || c == '\t';
-  if (c >= 0x7f || (c < 0x20 && c != '\t')) return fail(400, "a chunk extension has a character that may not stand there");
+  if (c >= 0x7f || (c < 0x20 && c != '\t'))
+    return fail(400, "a chunk extension has a character that may not stand there");
   if (state_ == state::extension && !space) {
     if (!is(static_cast<char>(c), char_token)) return fail(400, "a chunk extension has no name");
     state_ = state::in_extension;

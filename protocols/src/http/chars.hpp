@@ -1,5 +1,5 @@
-// Classes of characters, and the searches that a parser spends its time in: 16 bytes a step with SSE2, which every
-// x86-64 has, one byte a step elsewhere. Nothing here reads outside [at, end).
+// Classes of characters, and the searches that a parser spends its time in: 16 bytes a step with SSE2, which
+// every x86-64 has, one byte a step elsewhere. Nothing here reads outside [at, end).
 #pragma once
 
 #include <array>
@@ -83,8 +83,8 @@ inline const char* find_control(const char* at, const char* end) {
   for (; end - at >= 16; at += 16) {
     const __m128i v = load16(at);
     const __m128i low = _mm_cmpeq_epi8(_mm_min_epu8(v, fill16(0x1f)), v);
-    const __m128i bad = _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, fill16('\t')), low),
-                                     _mm_cmpeq_epi8(v, fill16(0x7f)));
+    const __m128i bad =
+        _mm_or_si128(_mm_andnot_si128(_mm_cmpeq_epi8(v, fill16('\t')), low), _mm_cmpeq_epi8(v, fill16(0x7f)));
     if (const unsigned mask = mask16(bad); mask != 0) return first16(at, mask);
   }
 #endif
@@ -97,7 +97,8 @@ inline const char* find_control(const char* at, const char* end) {
 inline const char* find_byte(const char* at, const char* end, char wanted) {
 #ifdef __SSE2__
   for (; end - at >= 16; at += 16)
-    if (const unsigned mask = mask16(_mm_cmpeq_epi8(load16(at), fill16(wanted))); mask != 0) return first16(at, mask);
+    if (const unsigned mask = mask16(_mm_cmpeq_epi8(load16(at), fill16(wanted))); mask != 0)
+      return first16(at, mask);
 #endif
   while (at != end && *at != wanted) ++at;
   return at;
@@ -109,8 +110,9 @@ inline const char* skip_target(const char* at, const char* end) {
   for (; end - at >= 16; at += 16) {
     const __m128i v = load16(at);
     // As signed numbers, 8-bit characters are below 0x21 too.
-    const __m128i bad = _mm_or_si128(_mm_or_si128(_mm_cmplt_epi8(v, fill16(0x21)), _mm_cmpeq_epi8(v, fill16('#'))),
-                                     _mm_cmpeq_epi8(v, fill16(0x7f)));
+    const __m128i bad =
+        _mm_or_si128(_mm_or_si128(_mm_cmplt_epi8(v, fill16(0x21)), _mm_cmpeq_epi8(v, fill16('#'))),
+                     _mm_cmpeq_epi8(v, fill16(0x7f)));
     if (const unsigned mask = mask16(bad); mask != 0) return first16(at, mask);
   }
 #endif
@@ -125,8 +127,10 @@ inline const char* skip_token(const char* at, const char* end) {
     // Letters, digits and '-' at once; the rare others by the table.
     const __m128i v = load16(at);
     const __m128i lower = _mm_or_si128(v, fill16(0x20));
-    const __m128i letter = _mm_and_si128(_mm_cmpgt_epi8(lower, fill16('a' - 1)), _mm_cmplt_epi8(lower, fill16('z' + 1)));
-    const __m128i digit = _mm_and_si128(_mm_cmpgt_epi8(v, fill16('0' - 1)), _mm_cmplt_epi8(v, fill16('9' + 1)));
+    const __m128i letter =
+        _mm_and_si128(_mm_cmpgt_epi8(lower, fill16('a' - 1)), _mm_cmplt_epi8(lower, fill16('z' + 1)));
+    const __m128i digit =
+        _mm_and_si128(_mm_cmpgt_epi8(v, fill16('0' - 1)), _mm_cmplt_epi8(v, fill16('9' + 1)));
     const __m128i good = _mm_or_si128(_mm_or_si128(letter, digit), _mm_cmpeq_epi8(v, fill16('-')));
     const unsigned mask = mask16(good) ^ 0xffffu;
     at = mask == 0 ? at + 16 : first16(at, mask);
@@ -136,15 +140,16 @@ inline const char* skip_token(const char* at, const char* end) {
   return at;
 }
 
-/// True when `text`, which has as many bytes as `lower` and is a token, is `lower` in any case. `lower` has small
-/// letters, digits and '-' only: on tokens, setting the bit of small letters then confuses nothing.
+/// True when `text`, which has as many bytes as `lower` and is a token, is `lower` in any case. `lower` has
+/// small letters, digits and '-' only: on tokens, setting the bit of small letters then confuses nothing.
 inline bool is_name(const char* text, std::string_view lower) {
   constexpr std::uint64_t bits = 0x2020202020202020u;
   std::size_t at = 0;
   for (; at + 8 <= lower.size(); at += 8)
     if ((load<std::uint64_t>(text + at) | bits) != load<std::uint64_t>(lower.data() + at)) return false;
   for (; at + 4 <= lower.size(); at += 4)
-    if ((load<std::uint32_t>(text + at) | 0x20202020u) != load<std::uint32_t>(lower.data() + at)) return false;
+    if ((load<std::uint32_t>(text + at) | 0x20202020u) != load<std::uint32_t>(lower.data() + at))
+      return false;
   for (; at != lower.size(); ++at)
     if (static_cast<char>(text[at] | 0x20) != lower[at]) return false;
   return true;

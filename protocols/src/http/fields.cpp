@@ -24,7 +24,8 @@ bool has_element(std::string_view list, std::string_view element) {
 
 std::optional<std::string_view> fields::find(std::string_view name) const {
   for (std::size_t i = 0; i != count_; ++i)
-    if (places_[i].name_bytes == name.size() && equal_ignoring_case((*this)[i].name, name)) return (*this)[i].value;
+    if (places_[i].name_bytes == name.size() && equal_ignoring_case((*this)[i].name, name))
+      return (*this)[i].value;
   return std::nullopt;
 }
 

@@ -1,12 +1,12 @@
 // Reading request heads and trailers out of chains.
 #include <catenet/http/head_parser.hpp>
 
+#include "http/chars.hpp"
+#include "http/scan.hpp"
+
 #include <algorithm>
 #include <cassert>
 #include <cstring>
-
-#include "http/chars.hpp"
-#include "http/scan.hpp"
 
 namespace catenet::http {
 
@@ -76,9 +76,10 @@ head_parser::progress head_parser::next(chain& input, const limits& most, reques
   }
   const progress p =
       index_head(reinterpret_cast<const char*>(front.data()), front.size(), most, scan_, head, fault_);
-  if (p != progress::more) [[likely]] return p;
-  // The block has to be left at once: what is there moves into a small one, and only lines not yet complete are
-  // looked at again.
+  if (p != progress::more) [[likely]]
+    return p;
+  // The block has to be left at once: what is there moves into a small one, and only lines not yet complete
+  // are looked at again.
   return gather(input, most, head);
 }
 
@@ -178,11 +179,29 @@ std::string_view trailer_parser::cut_line(std::string_view text, field& into) {
 }
 
 bool trailer_parser::allowed(std::string_view name) {
-  static constexpr std::string_view forbidden[] = {
-      "transfer-encoding", "content-length", "host",          "authorization", "content-encoding", "content-type",
-      "content-range",     "trailer",        "connection",    "upgrade",       "te",               "cache-control",
-      "expect",            "max-forwards",   "pragma",        "range",         "set-cookie",       "cookie",
-      "proxy-authorization", "proxy-authenticate", "www-authenticate", "keep-alive", "proxy-connection"};
+  static constexpr std::string_view forbidden[] = {"transfer-encoding",
+                                                   "content-length",
+                                                   "host",
+                                                   "authorization",
+                                                   "content-encoding",
+                                                   "content-type",
+                                                   "content-range",
+                                                   "trailer",
+                                                   "connection",
+                                                   "upgrade",
+                                                   "te",
+                                                   "cache-control",
+                                                   "expect",
+                                                   "max-forwards",
+                                                   "pragma",
+                                                   "range",
+                                                   "set-cookie",
+                                                   "cookie",
+                                                   "proxy-authorization",
+                                                   "proxy-authenticate",
+                                                   "www-authenticate",
+                                                   "keep-alive",
+                                                   "proxy-connection"};
   return std::none_of(std::begin(forbidden), std::end(forbidden),
                       [&](std::string_view one) { return equal_ignoring_case(one, name); });
 }

@@ -6,12 +6,12 @@
 
 namespace catenet::http {
 
-/// Stands for an encoded '/', which must not be taken for a border of segments. It cannot be in a decoded path
-/// otherwise: control characters are refused.
+/// Stands for an encoded '/', which must not be taken for a border of segments. It cannot be in a decoded
+/// path otherwise: control characters are refused.
 inline constexpr char encoded_slash = '\x01';
 
-/// Decodes into `into`, whose memory does not move while it is filled. False when an escape is malformed or stands for
-/// a control character (NUL, CR, LF, …).
+/// Decodes into `into`, whose memory does not move while it is filled. False when an escape is malformed or
+/// stands for a control character (NUL, CR, LF, …).
 bool decode_path(std::string_view path, std::string& into);
 
 }  // namespace catenet::http

@@ -1,5 +1,5 @@
-// What the fields of a request mean together: whom it is for, how its body is framed, what becomes of the connection
-// (RFC 9112 §3.2, §6, §9.3; RFC 9110 §7.2, §7.6.1, §10.1.1).
+// What the fields of a request mean together: whom it is for, how its body is framed, what becomes of the
+// connection (RFC 9112 §3.2, §6, §9.3; RFC 9110 §7.2, §7.6.1, §10.1.1).
 #include <catenet/http/request_head.hpp>
 
 #include "http/chars.hpp"
@@ -39,8 +39,10 @@ void look_at(const field& one, seen& s) {
       break;
     case 6:
       if (is_name(name, "expect")) {
-        if (!s.expects) s.expect = one.value;
-        else if (!equal_ignoring_case(s.expect, one.value)) s.expect = "several";
+        if (!s.expects)
+          s.expect = one.value;
+        else if (!equal_ignoring_case(s.expect, one.value))
+          s.expect = "several";
         s.expects = true;
       }
       break;
@@ -56,7 +58,8 @@ void look_at(const field& one, seen& s) {
     case 17:
       if (is_name(name, "transfer-encoding")) once(s.codings, s.coding, one.value);
       break;
-    default: break;
+    default:
+      break;
   }
 }
 
@@ -124,7 +127,8 @@ fault read_request_fields(request_head& head) {
   head.upgrade = head.minor != 0 && s.upgrade_option && s.upgrade_field;
   head.expect_continue = false;
   if (s.expects && head.minor != 0) {
-    if (!equal_ignoring_case(s.expect, "100-continue")) return {417, "only the expectation 100-continue is met here"};
+    if (!equal_ignoring_case(s.expect, "100-continue"))
+      return {417, "only the expectation 100-continue is met here"};
     head.expect_continue = true;
   }
   return {};

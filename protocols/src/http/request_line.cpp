@@ -1,10 +1,11 @@
-// The request line and what stands in it: method, target, version (RFC 9112 §3), and authorities (RFC 3986 §3.2).
+// The request line and what stands in it: method, target, version (RFC 9112 §3), and authorities (RFC 3986
+// §3.2).
 #include <catenet/http/request_head.hpp>
-
-#include <arpa/inet.h>
 
 #include "http/chars.hpp"
 #include "http/scan.hpp"
+
+#include <arpa/inet.h>
 
 namespace catenet::http {
 
@@ -15,7 +16,8 @@ fault read_version(std::string_view text, request_head& head) {
     head.minor = 1;
     return {};
   }
-  if (text.size() != 8 || text.substr(0, 5) != "HTTP/" || text[6] != '.') return {400, "no valid HTTP version"};
+  if (text.size() != 8 || text.substr(0, 5) != "HTTP/" || text[6] != '.')
+    return {400, "no valid HTTP version"};
   const char major = text[5];
   const char minor = text[7];
   if (major < '1' || major > '9' || minor < '0' || minor > '9') return {400, "no valid HTTP version"};
@@ -28,7 +30,8 @@ void cut_query(std::string_view from, request_head& head) {
   const char* const end = from.data() + from.size();
   const char* const mark = find_byte(from.data(), end, '?');
   head.path = {from.data(), static_cast<std::size_t>(mark - from.data())};
-  head.query = mark == end ? std::string_view{} : std::string_view{mark + 1, static_cast<std::size_t>(end - mark - 1)};
+  head.query =
+      mark == end ? std::string_view{} : std::string_view{mark + 1, static_cast<std::size_t>(end - mark - 1)};
 }
 
 // absolute-form, RFC 9112 §3.2.2: scheme "://" authority path-abempty [ "?" query ]
@@ -41,7 +44,8 @@ fault read_absolute(request_head& head) {
   rest.remove_prefix(scheme + 3);
   const std::size_t end = rest.find_first_of("/?");
   head.authority = rest.substr(0, end);
-  if (!valid_authority(head.authority, scheme + 3)) return {400, "the request target's authority is not valid"};
+  if (!valid_authority(head.authority, scheme + 3))
+    return {400, "the request target's authority is not valid"};
   cut_query(end == std::string_view::npos ? std::string_view{} : rest.substr(end), head);
   if (head.path.empty()) head.path = head.method == method::options && head.query.empty() ? "*" : "/";
   return {};
@@ -91,12 +95,13 @@ const char* skip_escapes(const char* at, const char* end) {
 }
 
 #ifdef __SSE2__
-// Names and IPv4 addresses of at most 16 bytes with maybe a port, looked at in one step. False: not known. The 16
-// bytes up to the end are read, so as many must lie before it.
+// Names and IPv4 addresses of at most 16 bytes with maybe a port, looked at in one step. False: not known.
+// The 16 bytes up to the end are read, so as many must lie before it.
 bool quick_authority(const char* end, std::size_t bytes) {
   const __m128i v = load16(end - 16);
   const __m128i lower = _mm_or_si128(v, fill16(0x20));
-  const __m128i letter = _mm_and_si128(_mm_cmpgt_epi8(lower, fill16('a' - 1)), _mm_cmplt_epi8(lower, fill16('z' + 1)));
+  const __m128i letter =
+      _mm_and_si128(_mm_cmpgt_epi8(lower, fill16('a' - 1)), _mm_cmplt_epi8(lower, fill16('z' + 1)));
   const __m128i digit = _mm_and_si128(_mm_cmpgt_epi8(v, fill16('0' - 1)), _mm_cmplt_epi8(v, fill16('9' + 1)));
   const __m128i mark = _mm_or_si128(_mm_cmpeq_epi8(v, fill16('-')), _mm_cmpeq_epi8(v, fill16('.')));
   const unsigned window = 0xffffu << (16 - bytes) & 0xffffu;
@@ -104,9 +109,10 @@ bool quick_authority(const char* end, std::size_t bytes) {
   const unsigned names = mask16(_mm_or_si128(_mm_or_si128(letter, mark), digit));
   const unsigned colon = mask16(_mm_cmpeq_epi8(v, fill16(':'))) & window;
   if (colon == 0) return (names & window) == window;
-  const unsigned before = (colon - 1) & window;           // the name, below the first colon
+  const unsigned before = (colon - 1) & window;  // the name, below the first colon
   const unsigned behind = window & ~(before | (colon & (0u - colon)));
-  const bool in_range = (behind & 0x0fff) == 0 || ((behind & 0x07ff) == 0 && end[-5] < '6');  // at most 4 digits, or 59999
+  const bool in_range =
+      (behind & 0x0fff) == 0 || ((behind & 0x07ff) == 0 && end[-5] < '6');  // at most 4 digits, or 59999
   return before != 0 && (names & before) == before && (digits & behind) == behind && in_range;
 }
 #endif

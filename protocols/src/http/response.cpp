@@ -1,12 +1,11 @@
 // What a handler can say in answer.
-#include <catenet/http/response.hpp>
-
 #include <catenet/engine/stream.hpp>
-
-#include <cstring>
+#include <catenet/http/response.hpp>
 
 #include "http/exchange.hpp"
 #include "http/sessions.hpp"
+
+#include <cstring>
 
 namespace catenet::http {
 

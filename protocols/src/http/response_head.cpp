@@ -1,12 +1,11 @@
 // Writing heads (RFC 9112 §4, RFC 9110 §5.5, §5.6.7, §8.6).
 #include <catenet/http/response_head.hpp>
-
 #include <catenet/http/status.hpp>
+
+#include "http/chars.hpp"
 
 #include <algorithm>
 #include <cstring>
-
-#include "http/chars.hpp"
 
 namespace catenet::http {
 
@@ -33,10 +32,14 @@ char* put_two(char* out, unsigned value) {
 
 std::string_view line_of(persistence p) {
   switch (p) {
-    case persistence::keep_alive: return "Connection: keep-alive\r\n";
-    case persistence::close: return "Connection: close\r\n";
-    case persistence::upgrade: return "Connection: Upgrade\r\n";
-    case persistence::implied: break;
+    case persistence::keep_alive:
+      return "Connection: keep-alive\r\n";
+    case persistence::close:
+      return "Connection: close\r\n";
+    case persistence::upgrade:
+      return "Connection: Upgrade\r\n";
+    case persistence::implied:
+      break;
   }
   return {};
 }
@@ -61,7 +64,8 @@ civil civil_of(std::int64_t days) {
 }  // namespace
 
 std::size_t head_size_max(const response_head& head) {
-  constexpr std::size_t fixed = 192;  // status line, the names of our own fields, digits, the longest Connection
+  constexpr std::size_t fixed =
+      192;  // status line, the names of our own fields, digits, the longest Connection
   return fixed + head.server.size() + head.type.size() + head.fields.size();
 }
 

@@ -7,10 +7,10 @@
 namespace catenet::http {
 
 struct routes::node {
-  std::string text;                              // literal text on the way to this node
-  std::vector<std::unique_ptr<node>> literals;   // their first characters differ
-  std::unique_ptr<node> segment;                 // {name}
-  std::unique_ptr<node> rest;                    // {name...}
+  std::string text;                             // literal text on the way to this node
+  std::vector<std::unique_ptr<node>> literals;  // their first characters differ
+  std::unique_ptr<node> segment;                // {name}
+  std::unique_ptr<node> rest;                   // {name...}
   std::array<std::unique_ptr<route>, method_count> by_method;
   method_set methods = 0;
 
@@ -73,7 +73,8 @@ void routes::add(method m, std::string_view pattern, route r) {
     std::string_view name = left.substr(open + 1, close - open - 1);
     const bool rest = name.ends_with("...");
     if (rest) name.remove_suffix(3);
-    const bool whole = open != 0 && left[open - 1] == '/' && (close + 1 == left.size() || left[close + 1] == '/');
+    const bool whole =
+        open != 0 && left[open - 1] == '/' && (close + 1 == left.size() || left[close + 1] == '/');
     if (name.empty() || !whole) refuse(pattern, "a {name} stands for a whole segment");
     if (rest && close + 1 != left.size()) refuse(pattern, "a {name...} stands at the end");
     if (r.params.size() == params_max) refuse(pattern, "too many parameters");

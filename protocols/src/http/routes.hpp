@@ -50,7 +50,8 @@ class routes {
     method_set allowed = 0;  ///< where there is no hit: the methods that the path does have
     std::array<std::string_view, params_max> values;
   };
-  /// HEAD finds GET where there is nothing for HEAD. Values are views into `path`, as many as the hit has parameters.
+  /// HEAD finds GET where there is nothing for HEAD. Values are views into `path`, as many as the hit has
+  /// parameters.
   void find(method m, std::string_view path, found& into) const;
 
  private:

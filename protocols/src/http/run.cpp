@@ -1,12 +1,12 @@
-// From received bytes to handlers: every complete request of what is there is answered in one go, and the answers
-// leave together.
+// From received bytes to handlers: every complete request of what is there is answered in one go, and the
+// answers leave together.
 #include <catenet/engine/log.hpp>
 #include <catenet/engine/stream.hpp>
 
-#include <algorithm>
-
 #include "http/percent.hpp"
 #include "http/sessions.hpp"
+
+#include <algorithm>
 
 namespace catenet::http {
 
@@ -15,8 +15,8 @@ namespace {
 constexpr std::uint64_t batch_bytes_max = 64 << 10;
 }  // namespace
 
-// Where the bytes and the state of the parser lie: with the caller while the connection needs nothing kept, in its
-// connection from the moment it does.
+// Where the bytes and the state of the parser lie: with the caller while the connection needs nothing kept,
+// in its connection from the moment it does.
 struct sessions::reading {
   stream& s;
   chain* input;
@@ -42,12 +42,14 @@ void sessions::run(stream& s, chain& input) {
 // One request. False when no further one may be read now.
 bool sessions::step(batch& b, reading& r) {
   switch (r.parser->next(*r.input, service_.options.limits, r.x->head)) {
-    case head_parser::progress::more: return false;
+    case head_parser::progress::more:
+      return false;
     case head_parser::progress::broken:
       r.x->head.forget();
       refuse(b, r.s, *r.x, r.parser->why());
       return false;
-    case head_parser::progress::complete: break;
+    case head_parser::progress::complete:
+      break;
   }
   if (begin(b, r) != outcome::answered) return false;
   if (r.parser->in_place()) r.input->consume(r.x->head_bytes.empty() ? r.x->head.bytes : 0);
@@ -162,7 +164,8 @@ void sessions::keep_for_body(reading& r) {
   if (x.head.content_length > c.input.bytes()) r.s.expect(x.head.content_length - c.input.bytes());
 }
 
-// Everything readable was read: what is left, if anything, moves into the connection; without anything, there is none.
+// Everything readable was read: what is left, if anything, moves into the connection; without anything, there
+// is none.
 void sessions::rest(reading& r) {
   stream& s = r.s;
   connection* c = r.conn;

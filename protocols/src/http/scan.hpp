@@ -2,8 +2,8 @@
 //
 //   scan lines ─▶ first line ─▶ field lines ─▶ (all there) ─▶ what the fields mean together
 //
-// A line is first searched for control characters up to its CR LF, then read. So the answer to a bad head depends on
-// its bytes only, not on how they were cut up on the way.
+// A line is first searched for control characters up to its CR LF, then read. So the answer to a bad head
+// depends on its bytes only, not on how they were cut up on the way.
 #pragma once
 
 #include <catenet/http/fault.hpp>
@@ -33,17 +33,17 @@ bool read_decimal(std::string_view digits, std::uint64_t& value);
 
 /// Where the lines of a section may lie.
 struct scan_bounds {
-  std::uint32_t first_line;   // bytes of the first line, without CR LF
-  std::uint32_t bytes;        // of all
+  std::uint32_t first_line;  // bytes of the first line, without CR LF
+  std::uint32_t bytes;       // of all
   std::uint16_t fields;
   fault (*long_first_line)(const char* base, std::size_t size);  // why it is refused
 };
 
-/// Reads on in base[0, size) from where `s` stands. `first` reads the first line, `field` one field line; both return
-/// a fault. On `complete`, s.line is the length of the section with its final CR LF.
+/// Reads on in base[0, size) from where `s` stands. `first` reads the first line, `field` one field line;
+/// both return a fault. On `complete`, s.line is the length of the section with its final CR LF.
 template <class First, class Field>
-head_parser::progress scan_lines(const char* base, std::size_t size, const scan_bounds& most, head_scan& s, fault& why,
-                                 First&& first, Field&& field) {
+head_parser::progress scan_lines(const char* base, std::size_t size, const scan_bounds& most, head_scan& s,
+                                 fault& why, First&& first, Field&& field) {
   using progress = head_parser::progress;
   std::uint32_t at = s.at;
   std::uint32_t begin = s.line;

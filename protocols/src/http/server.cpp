@@ -1,15 +1,14 @@
 // Routes and listeners.
-#include <catenet/http/server.hpp>
-
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/endpoint.hpp>
 #include <catenet/engine/engine.hpp>
+#include <catenet/http/server.hpp>
 #include <catenet/ws/hub.hpp>
+
+#include "http/sessions.hpp"
 
 #include <memory>
 #include <stdexcept>
-
-#include "http/sessions.hpp"
 
 namespace catenet::http {
 
@@ -31,7 +30,8 @@ server::server(engine& net, server_options options)
   for (const std::string& one : o.trusted_proxies)
     if (!state_->what.trusted.add(one))
       throw std::invalid_argument("trusted_proxies: \"" + one + "\" is no address");
-  for (unsigned i = 0; i != net.cores(); ++i) state_->counters.push_back(std::make_unique<session_counters>());
+  for (unsigned i = 0; i != net.cores(); ++i)
+    state_->counters.push_back(std::make_unique<session_counters>());
 }
 
 server::~server() = default;

@@ -231,7 +231,8 @@ std::uint64_t sessions::body_max(const exchange& x) const {
 bool sessions::pull(exchange& x) {
   if (x.broken || x.wire == nullptr || !x.body_left()) return true;
   connection& c = *x.conn;
-  if (x.decoder.next(c.input, x.part, service_.options.limits, part_bytes_max) == body_decoder::progress::broken) {
+  if (x.decoder.next(c.input, x.part, service_.options.limits, part_bytes_max) ==
+      body_decoder::progress::broken) {
     x.broken = x.decoder.why();
     x.close_after = true;
     x.part.clear();  // a handler that has said nothing yet can still be answered for with the fault's status

@@ -159,12 +159,12 @@ class sessions final : public protocol {
   const service& service_;
   const listener& listener_;
   session_counters& counters_;
-  batch* batch_ = nullptr;         // the innermost that is open
+  batch* batch_ = nullptr;  // the innermost that is open
   exchange* free_exchanges_ = nullptr;
   connection* free_connections_ = nullptr;
   std::uint32_t free_exchange_count_ = 0;
   std::uint32_t free_connection_count_ = 0;
-  exchange* waiting_ = nullptr;    // those whose handler waits
+  exchange* waiting_ = nullptr;                        // those whose handler waits
   std::unordered_map<stream*, ip_address> addresses_;  // where connections of an address are limited
   std::unordered_map<ip_address, std::uint32_t, ip_address_hash> per_address_;
   std::int64_t date_second_ = -1;

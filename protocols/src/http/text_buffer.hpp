@@ -23,7 +23,9 @@ class text_buffer {
     size_ = overflow_.size();
   }
   /// Room for `most` bytes in place, or null: then append() is the way. What was written there is to be told.
-  char* room(std::size_t most) { return overflow_.empty() && most <= Inline - size_ ? inline_ + size_ : nullptr; }
+  char* room(std::size_t most) {
+    return overflow_.empty() && most <= Inline - size_ ? inline_ + size_ : nullptr;
+  }
   void written_to(const char* end) { size_ = static_cast<std::size_t>(end - inline_); }
 
   [[nodiscard]] std::string_view view() const {
@@ -31,7 +33,9 @@ class text_buffer {
   }
   [[nodiscard]] bool empty() const { return size_ == 0; }
   [[nodiscard]] std::size_t size() const { return size_; }
-  [[nodiscard]] std::size_t heap_bytes() const { return overflow_.capacity() > sizeof(std::string) ? overflow_.capacity() : 0; }
+  [[nodiscard]] std::size_t heap_bytes() const {
+    return overflow_.capacity() > sizeof(std::string) ? overflow_.capacity() : 0;
+  }
   void clear() {
     size_ = 0;
     if (overflow_.capacity() > keep_max) overflow_ = std::string{};

@@ -1,4 +1,5 @@
-// A program outside the tree that embeds an installed catenet: it tells its version and where it listens, then serves.
+// A program outside the tree that embeds an installed catenet: it tells its version and where it listens,
+// then serves.
 #include <catenet/engine/engine.hpp>
 #include <catenet/http/server.hpp>
 #include <catenet/slab/version.hpp>
@@ -10,7 +11,8 @@ using namespace catenet;
 int main() {
   engine net{{.cores = 1}};
   http::server web{net, {.compression = {.on = true}}};
-  web.get("/hello/{name}", [](http::request& rq, http::response& rs) { rs.text("hello ", rq.param("name")); });
+  web.get("/hello/{name}",
+          [](http::request& rq, http::response& rs) { rs.text("hello ", rq.param("name")); });
   web.websocket("/chat", {});
 
   endpoint bound;

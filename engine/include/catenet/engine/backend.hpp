@@ -98,8 +98,8 @@ class backend {
   virtual void connect(int fd, token t, const endpoint& to) = 0;
   /// Receives until end of stream (result 0), an error, or cancel. -ENOBUFS: no block was free; ask again.
   virtual void receive(int fd, token t) = 0;
-  /// A rented block of the size that receive() uses (4 KiB), which the loop has waited for after a receive found
-  /// none: it stands ready for the next. What is not needed goes back to the pool.
+  /// A rented block of the size that receive() uses (4 KiB), which the loop has waited for after a receive
+  /// found none: it stands ready for the next. What is not needed goes back to the pool.
   virtual void offer(lease block) = 0;
   /// Receives once, up to `bytes_max`, into one large block; its token is of operation::receive_large.
   virtual void receive_large(int fd, token t, std::uint64_t bytes_max) = 0;
@@ -131,8 +131,8 @@ class backend {
   /// thread; how other threads do it is `wake_fd`.
   virtual void wake_peer(backend& other, int wake_fd) = 0;
 
-  /// Gives back what receives had ready for a load that is over. For as long as may_trim(), the core calls it a few
-  /// times a second.
+  /// Gives back what receives had ready for a load that is over. For as long as may_trim(), the core calls it
+  /// a few times a second.
   virtual void trim() {}
   [[nodiscard]] bool may_trim() const { return may_trim_; }
 

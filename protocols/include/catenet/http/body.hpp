@@ -16,8 +16,9 @@ namespace catenet::http {
 
 struct exchange;
 
-/// Thrown into a handler that waits for a body which will not be complete: the connection ended, the body was too long,
-/// too slow or malformed. A handler that lets it pass is answered for: with why.status, when anybody is there to get it.
+/// Thrown into a handler that waits for a body which will not be complete: the connection ended, the body was
+/// too long, too slow or malformed. A handler that lets it pass is answered for: with why.status, when
+/// anybody is there to get it.
 class aborted final : public std::exception {
  public:
   explicit aborted(fault why) : why_(why) {}
@@ -55,7 +56,8 @@ class body {
 
   /// Its length where the head tells it; std::nullopt for chunks.
   [[nodiscard]] std::optional<std::uint64_t> length() const;
-  /// A trailer, once the body is complete. Names that say how a message is framed or authorised are never here.
+  /// A trailer, once the body is complete. Names that say how a message is framed or authorised are never
+  /// here.
   [[nodiscard]] std::optional<std::string_view> trailer(std::string_view name) const;
 
  private:

@@ -1,5 +1,5 @@
-// Takes the body of a message out of a chain, by its length or its chunks. Bytes of the body are never copied: what
-// comes out are the segments that went in, without the framing.
+// Takes the body of a message out of a chain, by its length or its chunks. Bytes of the body are never
+// copied: what comes out are the segments that went in, without the framing.
 #pragma once
 
 #include <catenet/http/fault.hpp>
@@ -59,8 +59,8 @@ class body_decoder {
     data,          // left_ bytes of the chunk
     data_cr,
     data_lf,
-    trailer_first, // the first byte of the trailer section
-    trailer_lf,    // the LF of an empty trailer section
+    trailer_first,  // the first byte of the trailer section
+    trailer_lf,     // the LF of an empty trailer section
     trailer_more,
     broken,
   };
@@ -75,8 +75,8 @@ class body_decoder {
   std::uint64_t left_ = 0;
   std::uint64_t received_ = 0;
   std::uint64_t bytes_max_ = ~std::uint64_t{0};
-  std::uint64_t overhead_ = 0;     // bytes of framing
-  std::uint32_t extensions_ = 0;   // bytes of extensions
+  std::uint64_t overhead_ = 0;    // bytes of framing
+  std::uint32_t extensions_ = 0;  // bytes of extensions
   std::uint8_t digits_ = 0;
   state state_ = state::done;
   bool chunked_ = false;

@@ -1,5 +1,5 @@
-// What is wrong with a message, as a value: the status to answer with and why. Every fault closes the connection after
-// its answer, because the place where the next message begins is not known for certain.
+// What is wrong with a message, as a value: the status to answer with and why. Every fault closes the
+// connection after its answer, because the place where the next message begins is not known for certain.
 #pragma once
 
 #include <cstdint>

@@ -15,8 +15,8 @@ namespace catenet::http {
 /// ASCII letters compare without case; other bytes exactly.
 bool equal_ignoring_case(std::string_view a, std::string_view b);
 
-/// Calls f(element) for the elements of a comma-separated list (RFC 9110 §5.6.1), without the spaces around them.
-/// Elements may be empty. f returns false to end it; then false is returned.
+/// Calls f(element) for the elements of a comma-separated list (RFC 9110 §5.6.1), without the spaces around
+/// them. Elements may be empty. f returns false to end it; then false is returned.
 template <class F>
 bool for_each_element(std::string_view list, F&& f) {
   for (;;) {

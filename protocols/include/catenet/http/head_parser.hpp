@@ -1,10 +1,14 @@
-// Reads request heads out of a chain: strict, incremental, and without copying where a head lies in one piece.
+// Reads request heads out of a chain: strict, incremental, and without copying where a head lies in one
+// piece.
 //
 //   whole in the front segment      one pass; views point into the segment            (the fast path)
-//   cut short, or across segments   gathered in one block, 512 B first, 4 KiB, … as it grows; each complete line is
-//                                   checked when it is complete, so what is wrong is found as early as it can be
+//   cut short, or across segments   gathered in one block, 512 B first, 4 KiB, … as it grows; each complete
+//   line is
+//                                   checked when it is complete, so what is wrong is found as early as it can
+//                                   be
 //
-// Either way the same bytes give the same answer. Rules: RFC 9112 §2–§6; docs/http.md lists what is refused and how.
+// Either way the same bytes give the same answer. Rules: RFC 9112 §2–§6; docs/http.md lists what is refused
+// and how.
 #pragma once
 
 #include <catenet/http/fault.hpp>
@@ -25,7 +29,8 @@ struct head_scan {
   bool first_done = false;   ///< the request line is complete and valid
 };
 
-/// One head at a time; takes 48 bytes, and a block only while an incomplete head is gathered. Stays on one core.
+/// One head at a time; takes 48 bytes, and a block only while an incomplete head is gathered. Stays on one
+/// core.
 class head_parser {
  public:
   enum class progress : std::uint8_t {
@@ -34,9 +39,10 @@ class head_parser {
     broken,    ///< why() says what is wrong; nothing more can be read
   };
 
-  /// Reads on from `input`. On `complete`, when in_place(), the head's bytes are the first head.bytes ones of the
-  /// input, still in it: split them off to keep the views, or consume them when done with them. Otherwise they were
-  /// gathered: take_gathered() gives the block that holds them, and the input begins behind the head.
+  /// Reads on from `input`. On `complete`, when in_place(), the head's bytes are the first head.bytes ones of
+  /// the input, still in it: split them off to keep the views, or consume them when done with them. Otherwise
+  /// they were gathered: take_gathered() gives the block that holds them, and the input begins behind the
+  /// head.
   progress next(chain& input, const limits& most, request_head& head);
 
   [[nodiscard]] bool in_place() const { return !block_; }
@@ -61,12 +67,12 @@ class head_parser {
   std::uint32_t length_ = 0;  // bytes gathered
   head_scan scan_;
   std::uint8_t empty_lines_ = 0;
-  bool cr_seen_ = false;      // a CR that begins an empty line
+  bool cr_seen_ = false;  // a CR that begins an empty line
   fault fault_;
 };
 
-/// The fields of a trailer section (RFC 9112 §7.1.2), which are checked, and kept apart from the head's for ever.
-/// Names that say how a message is framed, routed or authorised are left out (RFC 9110 §6.5.1).
+/// The fields of a trailer section (RFC 9112 §7.1.2), which are checked, and kept apart from the head's for
+/// ever. Names that say how a message is framed, routed or authorised are left out (RFC 9110 §6.5.1).
 class trailer_parser {
  public:
   using progress = head_parser::progress;

@@ -12,12 +12,14 @@ namespace catenet::http {
 
 /// How long a peer, or a handler, may take.
 struct deadlines {
-  std::uint32_t head_ms = 10'000;    ///< from a head's first byte to its last; beyond: 408
-  std::uint32_t idle_ms = 75'000;    ///< between requests, and before the first
-  std::uint32_t body_ms = 5'000;     ///< how often the rate of a body is looked at
-  std::uint32_t body_rate_min = 240; ///< bytes a second that a body must come with while somebody waits for it; else 408
-  std::uint32_t handler_ms = 0;      ///< from head to answer, where the handler waits; beyond: 503; 0: no limit
-  std::uint32_t send_ms = 0;         ///< for a peer that takes nothing of its answer; then it is reset. 0: send_stall_ms
+  std::uint32_t head_ms = 10'000;  ///< from a head's first byte to its last; beyond: 408
+  std::uint32_t idle_ms = 75'000;  ///< between requests, and before the first
+  std::uint32_t body_ms = 5'000;   ///< how often the rate of a body is looked at
+  std::uint32_t body_rate_min =
+      240;  ///< bytes a second that a body must come with while somebody waits for it; else 408
+  std::uint32_t handler_ms = 0;  ///< from head to answer, where the handler waits; beyond: 503; 0: no limit
+  std::uint32_t send_ms =
+      0;  ///< for a peer that takes nothing of its answer; then it is reset. 0: send_stall_ms
 };
 
 /// Compression of answers, for clients that ask for it. Bodies of a compressible type, without a
@@ -36,9 +38,10 @@ struct server_options {
 
   http::deadlines deadlines{};
 
-  std::uint64_t discard_max = 256 << 10;  ///< bytes of an unread body taken in to keep the connection; beyond: it ends
-  std::uint64_t input_max = 64 << 10;     ///< bytes held back behind a request under way before reading pauses
-  std::uint64_t read_ahead = 256 << 10;   ///< the same while the handler reads a body
+  std::uint64_t discard_max =
+      256 << 10;  ///< bytes of an unread body taken in to keep the connection; beyond: it ends
+  std::uint64_t input_max = 64 << 10;    ///< bytes held back behind a request under way before reading pauses
+  std::uint64_t read_ahead = 256 << 10;  ///< the same while the handler reads a body
 
   http::compression compression{};
   /// Addresses ("10.0.0.0/8", "::1") of proxies whose X-Forwarded-For is believed by

@@ -21,7 +21,8 @@ namespace catenet::http {
 struct exchange;
 struct request_head;
 
-/// Views are valid until the answer is complete, also across a co_await. Used on the core that called the handler.
+/// Views are valid until the answer is complete, also across a co_await. Used on the core that called the
+/// handler.
 class request {
  public:
   request(const request&) = delete;
@@ -41,7 +42,8 @@ class request {
   /// The minor version: 0 or 1.
   [[nodiscard]] int minor_version() const;
 
-  /// What stands in the path for a {name} of the route, percent-decoded once; empty when the route has none such.
+  /// What stands in the path for a {name} of the route, percent-decoded once; empty when the route has none
+  /// such.
   [[nodiscard]] std::string_view param(std::string_view name) const;
 
   /// The first value of that name in the query, decoded.

@@ -20,12 +20,12 @@ struct request_head {
   std::uint64_t content_length = 0;
   std::uint32_t bytes = 0;  ///< of the whole head, with its final CR LF
   http::method method = http::method::other;
-  std::uint8_t minor = 1;        ///< HTTP/1.minor: 0 or 1 (a higher one is answered as 1)
+  std::uint8_t minor = 1;  ///< HTTP/1.minor: 0 or 1 (a higher one is answered as 1)
   bool has_length : 1 = false;
   bool chunked : 1 = false;
-  bool keep_alive : 1 = true;    ///< the peer would keep the connection
+  bool keep_alive : 1 = true;  ///< the peer would keep the connection
   bool expect_continue : 1 = false;
-  bool upgrade : 1 = false;      ///< Connection names upgrade, and there is an Upgrade field (HTTP/1.1 only)
+  bool upgrade : 1 = false;  ///< Connection names upgrade, and there is an Upgrade field (HTTP/1.1 only)
 
   /// Leaves nothing that refers to bytes, or is of a request that was read before.
   void forget() {

@@ -41,8 +41,8 @@ class text_part {
   char digits_[24];
 };
 
-/// Used by the handler of its request only, on its core. What is not sent yet leaves when the handler returns (or its
-/// task ends). A handler that answers nothing, or throws, is answered for with 500.
+/// Used by the handler of its request only, on its core. What is not sent yet leaves when the handler returns
+/// (or its task ends). A handler that answers nothing, or throws, is answered for with 500.
 class response {
  public:
   response(const response&) = delete;
@@ -50,9 +50,9 @@ class response {
 
   /// 100..999; 200 when never called.
   response& status(std::uint32_t code);
-  /// Adds a field. A name that is no token, or a value with CR, LF, NUL or another control character, is refused: the
-  /// answer becomes a 500. So are Content-Length and Transfer-Encoding, which say how the body is framed: length()
-  /// does that. "Connection: close" is close().
+  /// Adds a field. A name that is no token, or a value with CR, LF, NUL or another control character, is
+  /// refused: the answer becomes a 500. So are Content-Length and Transfer-Encoding, which say how the body
+  /// is framed: length() does that. "Connection: close" is close().
   response& header(std::string_view name, std::string_view value);
   /// Content-Type, once.
   response& type(std::string_view media_type);
@@ -83,8 +83,8 @@ class response {
   /// 302 Found (or another 3xx) to `where`.
   void redirect(std::string_view where, std::uint32_t code = 302);
 
-  /// The body that write() gives piece by piece will have this many bytes; without it, it goes in chunks (to HTTP/1.0:
-  /// until the connection ends). Writing more is cut off, writing less ends the connection.
+  /// The body that write() gives piece by piece will have this many bytes; without it, it goes in chunks (to
+  /// HTTP/1.0: until the connection ends). Writing more is cut off, writing less ends the connection.
   response& length(std::uint64_t bytes);
   struct write_awaiter {
     write_awaiter(exchange& x, bool was_sent, bool has_to_wait) : of(x), sent(was_sent), waits(has_to_wait) {}
@@ -92,15 +92,15 @@ class response {
     write_awaiter(const write_awaiter&) = delete;
     write_awaiter& operator=(const write_awaiter&) = delete;
     exchange& of;
-    bool sent;     // false: nobody is there any more
-    bool waits;    // above the high watermark
+    bool sent;   // false: nobody is there any more
+    bool waits;  // above the high watermark
     std::coroutine_handle<> waiter{};
     bool await_ready() const { return !waits; }
     void await_suspend(std::coroutine_handle<> who);
     bool await_resume() const;
   };
-  /// Sends a piece of the body (the head goes first). co_await it: it waits while too much is unsent. False when the
-  /// connection has ended; there is no use in writing on then.
+  /// Sends a piece of the body (the head goes first). co_await it: it waits while too much is unsent. False
+  /// when the connection has ended; there is no use in writing on then.
   write_awaiter write(chain&& piece);
   write_awaiter write(std::string_view piece);
   /// A trailer of a body in chunks, sent after its last chunk. Refused as header() refuses.

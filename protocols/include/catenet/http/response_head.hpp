@@ -22,11 +22,11 @@ struct response_head {
   std::uint16_t status = 200;
   http::framing framing = framing::length;
   http::persistence persistence = persistence::implied;
-  std::uint64_t length = 0;       ///< with framing::length
-  std::string_view date;          ///< 29 bytes (http_date), or empty: then there is no Date
-  std::string_view server;        ///< of the field Server, or empty
-  std::string_view type;          ///< of the content, or empty
-  std::string_view fields;        ///< whole lines, each checked and ended by CR LF
+  std::uint64_t length = 0;  ///< with framing::length
+  std::string_view date;     ///< 29 bytes (http_date), or empty: then there is no Date
+  std::string_view server;   ///< of the field Server, or empty
+  std::string_view type;     ///< of the content, or empty
+  std::string_view fields;   ///< whole lines, each checked and ended by CR LF
 };
 
 /// Most bytes that write_head() writes.
@@ -34,7 +34,8 @@ std::size_t head_size_max(const response_head& head);
 /// Writes status line, fields and the empty line; returns the end.
 char* write_head(char* out, const response_head& head);
 
-/// A name that is a token and a value without control characters (RFC 9110 §5.5): nothing that could end a line.
+/// A name that is a token and a value without control characters (RFC 9110 §5.5): nothing that could end a
+/// line.
 bool valid_field(std::string_view name, std::string_view value);
 bool valid_value(std::string_view value);
 

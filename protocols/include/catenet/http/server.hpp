@@ -49,9 +49,9 @@ class server {
   server(const server&) = delete;
   server& operator=(const server&) = delete;
 
-  /// Patterns: "/a/b" as it is; "/a/{name}" one segment, not empty; "/a/{name...}" all that follows, maybe nothing.
-  /// What is more exact wins: as it is, then a segment, then all that follows. A GET route answers HEAD too.
-  /// A pattern that is malformed or taken throws std::invalid_argument.
+  /// Patterns: "/a/b" as it is; "/a/{name}" one segment, not empty; "/a/{name...}" all that follows, maybe
+  /// nothing. What is more exact wins: as it is, then a segment, then all that follows. A GET route answers
+  /// HEAD too. A pattern that is malformed or taken throws std::invalid_argument.
   server& get(std::string_view pattern, handler h, route_options options = {});
   server& post(std::string_view pattern, handler h, route_options options = {});
   server& put(std::string_view pattern, handler h, route_options options = {});
@@ -82,7 +82,8 @@ class server {
   /// on several at the same time.
   server& on_access(std::function<void(const access&)> told);
 
-  /// Binds and listens now; see endpoint for what may stand here. Throws std::runtime_error with the error's text.
+  /// Binds and listens now; see endpoint for what may stand here. Throws std::runtime_error with the error's
+  /// text.
   server& listen(std::string_view where, const listener_options& options = {});
   /// The same, with the error as a value and the address that port 0 became.
   error listen(std::string_view where, endpoint* bound, const listener_options& options = {});

@@ -2,8 +2,8 @@
 //
 //   ledger (a core's root) ◀── listener ◀── connection ◀── block::payer
 //
-// Capacity is charged, not length: a block of 4 KiB that holds 10 bytes costs 4 KiB, and an overflow segment its 32 bytes.
-// All of a tree lives on one core.
+// Capacity is charged, not length: a block of 4 KiB that holds 10 bytes costs 4 KiB, and an overflow segment
+// its 32 bytes. All of a tree lives on one core.
 #pragma once
 
 #include <catenet/slab/chain.hpp>
@@ -27,8 +27,8 @@ struct account_limits {
   void* context = nullptr;  ///< of the three callbacks, which must not close the account
 };
 
-/// One payer. Made by open(), given up by close(); it lives on until the last thing charged to it has come home, so
-/// a connection may end before its blocks do. Used on its ledger's thread only.
+/// One payer. Made by open(), given up by close(); it lives on until the last thing charged to it has come
+/// home, so a connection may end before its blocks do. Used on its ledger's thread only.
 class account : public boost::intrusive::list_base_hook<> {
  public:
   /// An account below another one (or below a ledger). Null when memory ran out. `limits` must outlive it.
@@ -36,12 +36,14 @@ class account : public boost::intrusive::list_base_hook<> {
   /// Nothing more will be charged. Frees it now or with the last credit.
   void close();
 
-  /// Charges here and in every account above; false, and nothing charged, when a hard limit stands against it.
+  /// Charges here and in every account above; false, and nothing charged, when a hard limit stands against
+  /// it.
   bool charge(std::uint64_t bytes);
   void credit(std::uint64_t bytes);
 
-  /// Makes this account pay for a block (its capacity), or for all blocks of a chain whose home is here and that nobody pays
-  /// for yet. Paid back by itself when a block goes home. False, and nothing charged, at a hard limit.
+  /// Makes this account pay for a block (its capacity), or for all blocks of a chain whose home is here and
+  /// that nobody pays for yet. Paid back by itself when a block goes home. False, and nothing charged, at a
+  /// hard limit.
   bool pay_for(block* b);
   bool pay_for(chain& c);
 
@@ -81,10 +83,11 @@ class ledger : public account {
   ledger(const ledger&) = delete;
   ledger& operator=(const ledger&) = delete;
 
-  /// The account with most charged to itself, or null when nobody pays. O(1) while the one that was largest last
-  /// time still is; else O(the accounts within an eighth of the largest).
+  /// The account with most charged to itself, or null when nobody pays. O(1) while the one that was largest
+  /// last time still is; else O(the accounts within an eighth of the largest).
   [[nodiscard]] account* largest();
-  /// One of those with most charged to themselves: at most an eighth below the largest. Null when nobody pays. Always O(1).
+  /// One of those with most charged to themselves: at most an eighth below the largest. Null when nobody
+  /// pays. Always O(1).
   [[nodiscard]] account* among_largest();
 
   /// Sums over the ledger's life; equal when nothing is charged any more.
@@ -100,7 +103,8 @@ class ledger : public account {
   static constexpr std::size_t no_bucket = ~std::size_t{0};
   [[nodiscard]] std::size_t top_bucket() const;
 
-  std::array<boost::intrusive::list<account, boost::intrusive::constant_time_size<false>>, bucket_count> buckets_;
+  std::array<boost::intrusive::list<account, boost::intrusive::constant_time_size<false>>, bucket_count>
+      buckets_;
   std::array<std::uint64_t, bucket_count / 64> filled_{};  // a bit a bucket
   account* champion_ = nullptr;                            // the largest, when it is known
   std::uint64_t charged_ = 0, credited_ = 0;

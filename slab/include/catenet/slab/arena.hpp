@@ -1,13 +1,15 @@
-// The arena: where block memory comes from. It reserves address space once and commits it in extents of 2 MiB.
+// The arena: where block memory comes from. It reserves address space once and commits it in extents of 2
+// MiB.
 //
 //   extent (2 MiB, aligned)   = 32 spans of 64 KiB; committed, advised as huge, given back as one
 //   span (64 KiB)             = blocks of one size class; a class above 64 KiB takes 4 or 16 spans in a row
 //
-// Spans of several classes share an extent, so a header block and its body block can come from one extent (one
-// registered buffer, as SENDMSG_ZC wants) and a small server needs only one or two extents.
+// Spans of several classes share an extent, so a header block and its body block can come from one extent
+// (one registered buffer, as SENDMSG_ZC wants) and a small server needs only one or two extents.
 //
-// The descriptors are a second reservation, indexed by arithmetic. Within an extent they are laid out by block
-// number first and span second, so that large classes, with one block a span, still fill whole cache pages.
+// The descriptors are a second reservation, indexed by arithmetic. Within an extent they are laid out by
+// block number first and span second, so that large classes, with one block a span, still fill whole cache
+// pages.
 #pragma once
 
 #include <catenet/slab/block.hpp>
@@ -24,20 +26,21 @@ inline constexpr std::size_t extent_size = 2 << 20;
 inline constexpr std::size_t span_size = 64 << 10;
 inline constexpr std::size_t spans_per_extent = extent_size / span_size;
 
-/// What the arena and the depot note about a span. For a class above 64 KiB only the first span of a row counts.
+/// What the arena and the depot note about a span. For a class above 64 KiB only the first span of a row
+/// counts.
 struct span_record {
-  block* free = nullptr;         ///< its blocks that lie in the depot's cold store; guarded by the class's shelf
-  std::uint32_t next = 0;        ///< neighbours in the list of spans with cold blocks, as index + 1; 0 = none
+  block* free = nullptr;   ///< its blocks that lie in the depot's cold store; guarded by the class's shelf
+  std::uint32_t next = 0;  ///< neighbours in the list of spans with cold blocks, as index + 1; 0 = none
   std::uint32_t previous = 0;
   std::uint16_t free_count = 0;
-  std::uint8_t shift = 0;        ///< log2 of the block size, 0 = not carved; guarded by the arena
+  std::uint8_t shift = 0;  ///< log2 of the block size, 0 = not carved; guarded by the arena
 };
 
 /// Reserves, commits and gives back memory. Thread-safe: carving and giving back are rare and take a lock.
 class arena {
  public:
-  /// Reserves room for `capacity` bytes of blocks (rounded up to extents) and their descriptors; commits nothing.
-  /// On failure ok() is false and error() says what mmap refused.
+  /// Reserves room for `capacity` bytes of blocks (rounded up to extents) and their descriptors; commits
+  /// nothing. On failure ok() is false and error() says what mmap refused.
   arena(std::size_t capacity, bool huge_pages);
   ~arena();
   arena(const arena&) = delete;
@@ -54,16 +57,16 @@ class arena {
 
   static constexpr std::size_t anywhere = ~std::size_t{0};
 
-  /// Carves a span (or, for a class above 64 KiB, a row of spans) into blocks; with `extent`, in that extent only.
-  /// Empty when there is no room.
+  /// Carves a span (or, for a class above 64 KiB, a row of spans) into blocks; with `extent`, in that extent
+  /// only. Empty when there is no room.
   run carve(size_class cls, std::uint8_t shift, std::size_t extent = anywhere);
 
-  /// Takes back a span whose blocks are all free and off every list; `first` is its first block. Its memory returns
-  /// to the system at the next trim().
+  /// Takes back a span whose blocks are all free and off every list; `first` is its first block. Its memory
+  /// returns to the system at the next trim().
   void uncarve(block* first);
 
-  /// Gives the memory of spans taken back to the system, at most about `bytes_max` of it; returns how much. An
-  /// extent for which `pinned` says true is left alone (the kernel has its pages registered).
+  /// Gives the memory of spans taken back to the system, at most about `bytes_max` of it; returns how much.
+  /// An extent for which `pinned` says true is left alone (the kernel has its pages registered).
   std::size_t trim(std::size_t bytes_max, bool (*pinned)(void* context, std::size_t extent) = nullptr,
                    void* context = nullptr);
 
@@ -74,7 +77,9 @@ class arena {
   [[nodiscard]] static std::uint32_t blocks_in_span(const block* b) {
     return b->shift >= 16 ? 1u : 1u << (16 - b->shift);
   }
-  [[nodiscard]] block* sibling(const block* b, std::uint32_t index) const { return descriptor(span_index(b), index); }
+  [[nodiscard]] block* sibling(const block* b, std::uint32_t index) const {
+    return descriptor(span_index(b), index);
+  }
   [[nodiscard]] std::size_t span_index(const block* b) const {
     return static_cast<std::size_t>(b->data - base_) / span_size;
   }
@@ -118,8 +123,8 @@ class arena {
   std::size_t first_free_ = 0;  // no extent below it has a free span
   std::size_t seen_ = 0;        // extents from here on were never used
   std::size_t committed_ = 0;
-  std::size_t dirty_ = 0;       // spans
-  std::size_t trim_at_ = 0;     // the extent to go on with
+  std::size_t dirty_ = 0;    // spans
+  std::size_t trim_at_ = 0;  // the extent to go on with
 };
 
 }  // namespace catenet

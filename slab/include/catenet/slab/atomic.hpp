@@ -1,8 +1,8 @@
 // Atomics as the slab uses them: std::atomic, with the read-modify-writes counted thread by thread.
 //
-// The count is what the cost table of docs/slab.md is asserted against. It costs one plain increment beside an
-// operation of twenty cycles or more, so it is always on. What runs under the interleaving checker of tests/slab is
-// a template over this class's shape (load, store, exchange, compare_exchange, fetch_add).
+// The count is what the cost table of docs/slab.md is asserted against. It costs one plain increment beside
+// an operation of twenty cycles or more, so it is always on. What runs under the interleaving checker of
+// tests/slab is a template over this class's shape (load, store, exchange, compare_exchange, fetch_add).
 #pragma once
 
 #include <atomic>

@@ -1,5 +1,5 @@
-// A block: fixed-size memory of one size class. Its descriptor lies out of line, in a side table of the arena, so
-// that the bytes stay page-exact and a stray write into a body cannot damage the bookkeeping.
+// A block: fixed-size memory of one size class. Its descriptor lies out of line, in a side table of the
+// arena, so that the bytes stay page-exact and a stray write into a body cannot damage the bookkeeping.
 #pragma once
 
 #include <catenet/slab/block_state.hpp>
@@ -17,22 +17,23 @@ class account;
 /// Invariants: refs = leases + segments that name it; state cached or depot ⇒ refs = 0 and in_flight = 0;
 /// writable ⇒ refs = 1 and in_flight = 0.
 ///
-/// The order of the fields is measured: `cls` is read on every return, and a processor that forwards stores to loads
-/// by predicting them (Intel since Alder Lake) stumbles when a field in the same four bytes was just written; with
-/// `state` beside `cls` a rent and return takes 3.0 ns instead of 1.7.
+/// The order of the fields is measured: `cls` is read on every return, and a processor that forwards stores
+/// to loads by predicting them (Intel since Alder Lake) stumbles when a field in the same four bytes was just
+/// written; with `state` beside `cls` a rent and return takes 3.0 ns instead of 1.7.
 struct alignas(64) block {
-  std::byte* data;            ///< first of capacity() bytes
-  std::uint32_t refs;         ///< counted by the home pool only, without atomics
-  std::uint32_t in_flight;    ///< views that a send which is under way reads
+  std::byte* data;          ///< first of capacity() bytes
+  std::uint32_t refs;       ///< counted by the home pool only, without atomics
+  std::uint32_t in_flight;  ///< views that a send which is under way reads
   size_class cls;
-  std::uint8_t shift;         ///< log2 of the capacity
-  std::uint16_t generation;   ///< how often it was rented (with CATENET_CHECKS): tells a stale reference from a live one
-  block_state state;          ///< changed by detail::move_block() alone (ownership.hpp)
-  bool own_used;              ///< the built-in segment is in a chain
-  pool_id home;               ///< the pool that has it, in its cache or rented
+  std::uint8_t shift;  ///< log2 of the capacity
+  std::uint16_t
+      generation;  ///< how often it was rented (with CATENET_CHECKS): tells a stale reference from a live one
+  block_state state;  ///< changed by detail::move_block() alone (ownership.hpp)
+  bool own_used;      ///< the built-in segment is in a chain
+  pool_id home;       ///< the pool that has it, in its cache or rented
   union {
-    account* payer;           ///< while rented: who pays, or null
-    block* link;              ///< while free: the next of its list
+    account* payer;  ///< while rented: who pays, or null
+    block* link;     ///< while free: the next of its list
   };
   segment own;
 

@@ -3,8 +3,8 @@
 //   unborn ◀──▶ depot ◀──▶ cached ◀──▶ rented ◀──▶ lent
 //   carve, uncarve  refill, spill  rent, return  lend, unlend
 //
-// A block is in exactly one state. Builds with CATENET_CHECKS look every move up and end the process at one that is
-// not in the table (ownership.hpp); other builds store the state and no more.
+// A block is in exactly one state. Builds with CATENET_CHECKS look every move up and end the process at one
+// that is not in the table (ownership.hpp); other builds store the state and no more.
 #pragma once
 
 #include <array>

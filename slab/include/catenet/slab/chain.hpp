@@ -167,7 +167,8 @@ class chain {
   [[nodiscard]] std::optional<chain> share() {
     // One block whose home is here is by far the most common; the rest is out of line.
     if (head_ != nullptr && head_ == tail_)
-      if (segment* view = second_view()) [[likely]] return std::optional<chain>{chain{view}};
+      if (segment* view = second_view()) [[likely]]
+        return std::optional<chain>{chain{view}};
     return share(0, bytes_);
   }
   [[nodiscard]] std::optional<chain> share(std::uint64_t offset, std::uint64_t length) {
@@ -272,7 +273,8 @@ class chain {
   std::uint64_t bytes_ = 0;
 };
 
-// One more segment for the same bytes as the only one; null when that is no block of this pool, or memory ran out.
+// One more segment for the same bytes as the only one; null when that is no block of this pool, or memory ran
+// out.
 inline segment* chain::second_view() {
   pool* p = pool::current();
   segment* s = head_;

@@ -13,7 +13,8 @@
 
 namespace catenet {
 
-/// Valid while the chain it was made from is not changed. Copying it is a mark; assigning the copy back rewinds.
+/// Valid while the chain it was made from is not changed. Copying it is a mark; assigning the copy back
+/// rewinds.
 class cursor {
  public:
   cursor() = default;
@@ -32,8 +33,8 @@ class cursor {
   /// Moves on by n bytes, or to the end when there are fewer; returns how far.
   std::uint64_t skip(std::uint64_t n);
 
-  /// Distance to the next such byte, or to the next CR LF (which may lie over a border); std::nullopt when there is
-  /// none. The cursor stays.
+  /// Distance to the next such byte, or to the next CR LF (which may lie over a border); std::nullopt when
+  /// there is none. The cursor stays.
   [[nodiscard]] std::optional<std::uint64_t> find(std::byte wanted) const;
   [[nodiscard]] std::optional<std::uint64_t> find_crlf() const;
 
@@ -41,7 +42,8 @@ class cursor {
   [[nodiscard]] cursor mark() const { return *this; }
   void rewind(const cursor& to) { *this = to; }
 
-  /// Distance to the next place where that text stands (it may lie over borders); std::nullopt when it stands nowhere.
+  /// Distance to the next place where that text stands (it may lie over borders); std::nullopt when it stands
+  /// nowhere.
   [[nodiscard]] std::optional<std::uint64_t> find(std::string_view text) const;
   /// Whether the bytes from here on begin with that text.
   [[nodiscard]] bool starts_with(std::string_view text) const;

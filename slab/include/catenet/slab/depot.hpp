@@ -3,10 +3,12 @@
 //   pool ──spill──▶ shelf of a class: 32 slots, each one batch ──refill──▶ pool
 //                          │ full ▲ empty
 //                          ▼      │
-//                   store (a list of batches, locked) ──decay──▶ cold store (blocks by span) ──▶ arena ──▶ system
+//                   store (a list of batches, locked) ──decay──▶ cold store (blocks by span) ──▶ arena ──▶
+//                   system
 //                                                                      ▲ carves when all else is empty
 //
-// A batch moves with one exchange (shelf.hpp). While a pool waits for a block, what is put down goes to it first.
+// A batch moves with one exchange (shelf.hpp). While a pool waits for a block, what is put down goes to it
+// first.
 #pragma once
 
 #include <catenet/slab/arena.hpp>
@@ -27,8 +29,8 @@ namespace catenet {
 class pool;
 class extent_registry;
 
-/// How urgent a request for a block is; the lower the more so. Waiters are served in this order, first-in first-out
-/// within one.
+/// How urgent a request for a block is; the lower the more so. Waiters are served in this order, first-in
+/// first-out within one.
 enum class priority : std::uint8_t {
   transmit,    ///< to send what is there already: frees blocks, so it always goes first
   in_process,  ///< work under way
@@ -46,7 +48,8 @@ struct depot_options {
   /// A batch between pool and depot: at most this many bytes and blocks.
   std::size_t batch_bytes = 256_KiB;
   std::uint32_t batch_blocks = 64;
-  /// Blocks of each class up to 64 KiB that only priority::transmit gets, kept aside from the first carving on.
+  /// Blocks of each class up to 64 KiB that only priority::transmit gets, kept aside from the first carving
+  /// on.
   std::uint32_t transmit_reserve = 4;
 };
 
@@ -55,17 +58,18 @@ namespace detail {
 struct want {
   want* next = nullptr;
   pool* who = nullptr;
-  block* delivered = nullptr;         // by link; counted as in the depot until the pool picks it up
-  std::uint64_t ticket = 0;           // first-in first-out between pools
-  std::uint32_t needed = 0;           // blocks still to be delivered
+  block* delivered = nullptr;  // by link; counted as in the depot until the pool picks it up
+  std::uint64_t ticket = 0;    // first-in first-out between pools
+  std::uint32_t needed = 0;    // blocks still to be delivered
   std::uint32_t delivered_count = 0;
   priority best = priority::read;
   bool listed = false;
 };
 }  // namespace detail
 
-/// Owns the arena and the shelves. Thread-safe. Must outlive every pool that draws from it; when it ends, every
-/// block must be home (in builds with CATENET_CHECKS what is missing is told on stderr, with who rented it).
+/// Owns the arena and the shelves. Thread-safe. Must outlive every pool that draws from it; when it ends,
+/// every block must be home (in builds with CATENET_CHECKS what is missing is told on stderr, with who rented
+/// it).
 class depot {
  public:
   explicit depot(depot_options options = {});
@@ -81,8 +85,9 @@ class depot {
   /// Blocks in a full batch of a class.
   [[nodiscard]] std::uint32_t batch(size_class c) const { return batch_[c]; }
 
-  /// Takes a batch (a list by `link`, null at its end), carving a span when nothing else is left. Empty when the
-  /// capacity is reached, or somebody waits for this class. One atomic exchange when the shelf has a batch.
+  /// Takes a batch (a list by `link`, null at its end), carving a span when nothing else is left. Empty when
+  /// the capacity is reached, or somebody waits for this class. One atomic exchange when the shelf has a
+  /// batch.
   arena::run take(size_class c);
 
   /// Takes one block from what is kept aside for transmitting. Empty when that is gone too.
@@ -97,16 +102,16 @@ class depot {
   /// Which classes somebody waits for, a bit a class. Pools look at it once a turn.
   [[nodiscard]] std::uint32_t wanted() const { return wanted_.load(std::memory_order_seq_cst); }
 
-  /// Idle memory goes back: half of what nobody needed since the last call leaves the shelves, and spans that are
-  /// free as a whole return to the system. At most `blocks_max` blocks are looked at; true when there is more to do
-  /// soon. Called by pool::decay.
+  /// Idle memory goes back: half of what nobody needed since the last call leaves the shelves, and spans that
+  /// are free as a whole return to the system. At most `blocks_max` blocks are looked at; true when there is
+  /// more to do soon. Called by pool::decay.
   bool decay(std::size_t blocks_max);
 
   /// Extents that are registered with the kernel stay committed until the registry lets go of them.
   void set_registry(extent_registry* r) { registry_.store(r, std::memory_order_release); }
 
-  /// A snapshot over all pools, without stopping them; `exact` says whether nothing moved while it was taken (it is
-  /// tried again a few times).
+  /// A snapshot over all pools, without stopping them; `exact` says whether nothing moved while it was taken
+  /// (it is tried again a few times).
   [[nodiscard]] slab_statistics statistics() const;
 
  private:
@@ -116,16 +121,16 @@ class depot {
   static constexpr std::size_t trim_bytes_max = 32_MiB;  // a call of decay: bounds how long it takes
   struct alignas(64) shelf {
     batch_slots<block, shelf_slots> slots;
-    atomic<std::uint64_t> total{0};           // blocks carved
+    atomic<std::uint64_t> total{0};            // blocks carved
     atomic<std::uint32_t> reserve_lacking{0};  // blocks that the reserve has lent out
-    std::mutex mutex;                         // guards what follows
-    block* store = nullptr;                   // batches
-    std::uint32_t cold_spans = 0;             // spans with cold blocks: index + 1 of the first
-    std::uint64_t cold = 0;                   // blocks in them
+    std::mutex mutex;                          // guards what follows
+    block* store = nullptr;                    // batches
+    std::uint32_t cold_spans = 0;              // spans with cold blocks: index + 1 of the first
+    std::uint64_t cold = 0;                    // blocks in them
     block* reserve = nullptr;
     std::uint32_t reserved = 0;
     bool reserve_made = false;
-    std::uint64_t given_before = 0;           // what the pools had given when decay was here last
+    std::uint64_t given_before = 0;  // what the pools had given when decay was here last
     detail::want* wants = nullptr;
   };
 
@@ -177,7 +182,7 @@ class depot {
   atomic<extent_registry*> registry_{nullptr};
 
   mutable std::mutex pools_mutex_;
-  std::vector<pool*> pools_;                                // guarded by pools_mutex_
+  std::vector<pool*> pools_;  // guarded by pools_mutex_
   // Of pools that left; guarded by pools_mutex_, as is the mark below.
   std::array<flows, size_class_count_max> departed_flows_;
   std::uint64_t departed_posted_ = 0, departed_settled_ = 0;

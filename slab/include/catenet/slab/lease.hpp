@@ -9,8 +9,8 @@
 
 namespace catenet {
 
-/// Move-only; gives the block back when it ends. Empty when the slab had no block. Stays on the thread whose pool
-/// rented it; a chain made of it may move.
+/// Move-only; gives the block back when it ends. Empty when the slab had no block. Stays on the thread whose
+/// pool rented it; a chain made of it may move.
 class lease {
  public:
   lease() = default;
@@ -25,8 +25,8 @@ class lease {
   }
   ~lease() { reset(); }
 
-  /// Rents from the calling thread's pool the smallest block of at least `bytes` (the largest there is when none
-  /// is so big). Empty when the thread has no pool or the capacity is reached.
+  /// Rents from the calling thread's pool the smallest block of at least `bytes` (the largest there is when
+  /// none is so big). Empty when the thread has no pool or the capacity is reached.
   static lease of(std::size_t bytes, const caller& who = caller::current()) {
     pool* p = pool::current();
     return p == nullptr ? lease{} : lease{p->rent(p->classes().fitting(bytes), who)};
@@ -34,7 +34,8 @@ class lease {
 
   explicit operator bool() const { return block_ != nullptr; }
   [[nodiscard]] std::span<std::byte> bytes() const {
-    return block_ == nullptr ? std::span<std::byte>{} : std::span<std::byte>{block_->data, block_->capacity()};
+    return block_ == nullptr ? std::span<std::byte>{}
+                             : std::span<std::byte>{block_->data, block_->capacity()};
   }
   [[nodiscard]] block* get() const { return block_; }
   [[nodiscard]] block* release() { return std::exchange(block_, nullptr); }

@@ -1,8 +1,8 @@
 // Who holds what: checks of ownership in builds with CATENET_CHECKS, nothing in others.
 //
-// Every rent notes where it was asked for and the tag in force; every return likewise. A block that is returned twice,
-// or while somebody refers to it, or that makes a move which block_state.hpp does not allow, ends the process and names
-// who had it; a depot that ends before its blocks are home lists who has them.
+// Every rent notes where it was asked for and the tag in force; every return likewise. A block that is
+// returned twice, or while somebody refers to it, or that makes a move which block_state.hpp does not allow,
+// ends the process and names who had it; a depot that ends before its blocks are home lists who has them.
 #pragma once
 
 #include <catenet/slab/block.hpp>
@@ -17,7 +17,8 @@ namespace catenet {
 
 #ifdef CATENET_CHECKS
 
-/// Names what the thread is doing, for the notes, while it lives. The text must outlive every block rented under it.
+/// Names what the thread is doing, for the notes, while it lives. The text must outlive every block rented
+/// under it.
 class tag_scope {
  public:
   explicit tag_scope(const char* name) : before_(current_) { current_ = name; }
@@ -36,7 +37,7 @@ using caller = std::source_location;
 
 namespace detail {
 void note_rent(block* b, const caller& who);
-void note_return(block* b, const caller& who);  // ends the process when nobody holds the block
+void note_return(block* b, const caller& who);    // ends the process when nobody holds the block
 void check_move(const block& b, block_state to);  // ends the process at a move that is not in the table
 void report_holder(const block* b);
 }  // namespace detail
@@ -69,8 +70,8 @@ inline void move_block(block& b, block_state to) {
 }
 }  // namespace detail
 
-/// A block as it was at one moment. live() turns false when it has gone home since, even if it was rented again
-/// (told by its generation, which only builds with CATENET_CHECKS count).
+/// A block as it was at one moment. live() turns false when it has gone home since, even if it was rented
+/// again (told by its generation, which only builds with CATENET_CHECKS count).
 struct block_stamp {
   const block* of = nullptr;
   std::uint16_t generation = 0;

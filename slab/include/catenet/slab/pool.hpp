@@ -5,11 +5,11 @@
 //              ▼  │ swap whole lists
 //             spare list ◀── batch ──▶ depot
 //
-// Two lists of at most a batch each: a thread that swings around a batch's edge swaps the lists and never runs to
-// the depot and back for every block.
+// Two lists of at most a batch each: a thread that swings around a batch's edge swaps the lists and never
+// runs to the depot and back for every block.
 //
-// What belongs to another pool and is dropped here goes into the outbox, and from there, a whole list at a time,
-// into the inbox of its home, which settles it at its next turn.
+// What belongs to another pool and is dropped here goes into the outbox, and from there, a whole list at a
+// time, into the inbox of its home, which settles it at its next turn.
 #pragma once
 
 #include <catenet/slab/block.hpp>
@@ -34,14 +34,15 @@ namespace detail {
 struct waiting_lists;
 // Control objects, from mimalloc; null when memory ran out.
 void* allocate_control(std::size_t bytes);
-// For tests: asked before every control allocation and before the depot is asked for blocks; true makes it fail.
+// For tests: asked before every control allocation and before the depot is asked for blocks; true makes it
+// fail.
 inline bool (*injected_fault)() = nullptr;
 void release_control(void* at);
 segment* allocate_segment();
 void release_segment(segment* s);
 
-// Keeps an address in a register of its own. Memory renaming (see block.hpp) works for a register plus a constant
-// and not for base + index, which is what a compiler makes of an array element.
+// Keeps an address in a register of its own. Memory renaming (see block.hpp) works for a register plus a
+// constant and not for base + index, which is what a compiler makes of an array element.
 template <typename T>
 inline T* in_register(T* at) {
   asm("" : "+r"(at));
@@ -49,8 +50,8 @@ inline T* in_register(T* at) {
 }
 }  // namespace detail
 
-/// A thread's pool. Makes itself the thread's current pool while it lives (the one before it, if any, is current
-/// again afterwards). Used on the thread that made it only. Must not outlive its depot.
+/// A thread's pool. Makes itself the thread's current pool while it lives (the one before it, if any, is
+/// current again afterwards). Used on the thread that made it only. Must not outlive its depot.
 class pool {
  public:
   explicit pool(depot& from);
@@ -60,8 +61,8 @@ class pool {
 
   /// The calling thread's pool, or null.
   static pool* current() { return current_; }
-  /// Makes another pool of this thread the current one (null: none) and returns the one before: for who runs several
-  /// cores on one thread in turn, as the simulation does.
+  /// Makes another pool of this thread the current one (null: none) and returns the one before: for who runs
+  /// several cores on one thread in turn, as the simulation does.
   static pool* make_current(pool* p) { return std::exchange(current_, p); }
 
   [[nodiscard]] depot& home_depot() const { return depot_; }
@@ -72,27 +73,28 @@ class pool {
   /// reached. O(1), no atomic operation while the cache has one.
   block* rent(size_class c, const caller& who = caller::current());
 
-  /// The same for a purpose: priority::transmit may take from what the depot keeps aside, and a request is refused
-  /// while one of the same or a higher priority waits. rent() asks as priority::in_process.
+  /// The same for a purpose: priority::transmit may take from what the depot keeps aside, and a request is
+  /// refused while one of the same or a higher priority waits. rent() asks as priority::in_process.
   block* rent_for(size_class c, priority urgency, const caller& who = caller::current());
 
-  /// A block of class `c` from the same extent as `with` (so that one registered buffer holds both) when there is
-  /// one, else from anywhere. For a header and its body. Null when the capacity is reached.
+  /// A block of class `c` from the same extent as `with` (so that one registered buffer holds both) when
+  /// there is one, else from anywhere. For a header and its body. Null when the capacity is reached.
   block* rent_beside(size_class c, const block* with, const caller& who = caller::current());
 
-  /// Rents a block, or, when none is to be had, notes the waiter down and returns null: it is served from turn(),
-  /// first-in first-out within its priority. Null without w.waiting() means that not even the note found memory.
+  /// Rents a block, or, when none is to be had, notes the waiter down and returns null: it is served from
+  /// turn(), first-in first-out within its priority. Null without w.waiting() means that not even the note
+  /// found memory.
   block* rent_or_wait(waiter& w);
   /// Withdraws a waiter's request. O(1).
   void stop_waiting(waiter& w);
 
-  /// Called, mostly from a foreign thread, when turn() has something to do for somebody who waits: it must wake this
-  /// pool's thread if that sleeps (write to an eventfd, say), and nothing else. Null to set it off.
+  /// Called, mostly from a foreign thread, when turn() has something to do for somebody who waits: it must
+  /// wake this pool's thread if that sleeps (write to an eventfd, say), and nothing else. Null to set it off.
   void set_wake(void (*hook)(void* context), void* context);
 
-  /// Idle memory goes back, here and at the depot. Cheap when nothing is due: call it once a turn, or every 100 ms.
-  /// `now_ms` is any monotonic clock, the same for all pools of a depot. True when this call stopped at its bounds: call
-  /// it again in some ten milliseconds, then.
+  /// Idle memory goes back, here and at the depot. Cheap when nothing is due: call it once a turn, or every
+  /// 100 ms. `now_ms` is any monotonic clock, the same for all pools of a depot. True when this call stopped
+  /// at its bounds: call it again in some ten milliseconds, then.
   bool decay(std::uint64_t now_ms);
 
   /// Gives a block back whose last reference has ended (refs 0). At home only.
@@ -108,9 +110,9 @@ class pool {
     caches_[b->cls].lent.sub(1);
   }
 
-  /// A segment for a new view of `b`, whose reference the caller has counted already: the built-in one when it is
-  /// free, else an overflow segment (charged to who pays for the block). Null when memory ran out, or the payer's
-  /// hard limit stands against it.
+  /// A segment for a new view of `b`, whose reference the caller has counted already: the built-in one when
+  /// it is free, else an overflow segment (charged to who pays for the block). Null when memory ran out, or
+  /// the payer's hard limit stands against it.
   segment* segment_for(block* b);
   /// An overflow segment, home here, unmarked. Null when memory ran out.
   segment* new_segment(segment_kind kind);
@@ -138,8 +140,9 @@ class pool {
   /// Ends a segment from a thread that has no pool: straight to the home's inbox.
   static void drop_from_outside(segment* s);
 
-  /// Once a turn of the loop: sends the outboxes off, settles what came home, serves who waits. True when somebody who
-  /// waits here could be served at once by another turn, because a block came back meanwhile: do not sleep before it.
+  /// Once a turn of the loop: sends the outboxes off, settles what came home, serves who waits. True when
+  /// somebody who waits here could be served at once by another turn, because a block came back meanwhile: do
+  /// not sleep before it.
   bool turn();
 
   /// Gives every cached block back to the depot.
@@ -150,17 +153,17 @@ class pool {
 
   // What rent and give touch comes first and fills one cache line.
   struct alignas(64) cache {
-    block* head = nullptr;         // active list
-    counter count;                 // blocks in it
-    std::uint32_t limit = 0;       // overflow at this many; 1 while somebody waits
-    std::int32_t low = 0;          // least of count since the last decay, less what the spare list holds
-    block* spare = nullptr;        // a list to swap with
+    block* head = nullptr;    // active list
+    counter count;            // blocks in it
+    std::uint32_t limit = 0;  // overflow at this many; 1 while somebody waits
+    std::int32_t low = 0;     // least of count since the last decay, less what the spare list holds
+    block* spare = nullptr;   // a list to swap with
     counter spare_count;
     counter lent;
-    counter taken, given;          // blocks moved from and to the depot
-    counter refills, spills;       // batches
+    counter taken, given;     // blocks moved from and to the depot
+    counter refills, spills;  // batches
     counter waiters;
-    detail::want want;             // at the depot
+    detail::want want;  // at the depot
   };
 
   block* rent_slow(size_class c, const caller& who);
@@ -209,15 +212,15 @@ class pool {
   std::uint32_t free_segment_count_ = 0;
   pool_id id_ = no_pool;
   depot& depot_;
-  parcel** outboxes_ = nullptr;      // the open parcel for each home; made at the first foreign drop
-  parcel* dirty_ = nullptr;          // every open parcel, by next_open
-  counter posted_, settled_;         // segments sent to other homes, and come home from others
-  counter moves_;                    // odd while blocks move between this pool and the depot
+  parcel** outboxes_ = nullptr;               // the open parcel for each home; made at the first foreign drop
+  parcel* dirty_ = nullptr;                   // every open parcel, by next_open
+  counter posted_, settled_;                  // segments sent to other homes, and come home from others
+  counter moves_;                             // odd while blocks move between this pool and the depot
   detail::waiting_lists* waiting_ = nullptr;  // made when somebody waits for the first time
-  std::uint32_t waited_ = 0;         // classes somebody here waits for, a bit a class
-  std::uint32_t pressed_ = 0;        // what the depot was seen to want: caches were spilled for it
-  atomic<bool> delivery_{false};     // the depot has put blocks aside for us
-  void (*wake_)(void*) = nullptr;    // guarded by the depot's pools_mutex_
+  std::uint32_t waited_ = 0;                  // classes somebody here waits for, a bit a class
+  std::uint32_t pressed_ = 0;                 // what the depot was seen to want: caches were spilled for it
+  atomic<bool> delivery_{false};              // the depot has put blocks aside for us
+  void (*wake_)(void*) = nullptr;             // guarded by the depot's pools_mutex_
   void* wake_context_ = nullptr;
   std::uint64_t decay_due_ = 0;
   pool* previous_ = nullptr;
@@ -226,11 +229,13 @@ class pool {
 inline block* pool::rent(size_class c, const caller& who) {
   cache* k = detail::in_register(&caches_[c]);
   block* b = k->head;
-  if (b == nullptr) [[unlikely]] return rent_slow(c, who);
+  if (b == nullptr) [[unlikely]]
+    return rent_slow(c, who);
   k->head = b->link;
   const std::uint64_t count = k->count.get() - 1;
   k->count.set(count);
-  if (static_cast<std::int32_t>(count) < k->low) [[unlikely]] k->low = static_cast<std::int32_t>(count);
+  if (static_cast<std::int32_t>(count) < k->low) [[unlikely]]
+    k->low = static_cast<std::int32_t>(count);
   b->payer = nullptr;
   b->refs = 1;
   detail::move_block(*b, block_state::rented);
@@ -244,7 +249,8 @@ inline block* pool::rent(size_class c, const caller& who) {
 
 inline void pool::give(block* b, const caller& who) {
   detail::note_return(b, who);
-  if (b->payer != nullptr) [[unlikely]] uncharge(b);
+  if (b->payer != nullptr) [[unlikely]]
+    uncharge(b);
   cache* k = detail::in_register(&caches_[b->cls]);
   poison(b->data, b->capacity());
   detail::move_block(*b, block_state::cached);
@@ -252,12 +258,14 @@ inline void pool::give(block* b, const caller& who) {
   k->head = b;
   const std::uint64_t count = k->count.get() + 1;
   k->count.set(count);
-  if (count >= k->limit) [[unlikely]] overflow(b->cls);
+  if (count >= k->limit) [[unlikely]]
+    overflow(b->cls);
 }
 
 inline segment* pool::take_segment() {
   segment* s = free_segments_;
-  if (s == nullptr) [[unlikely]] return make_segment();
+  if (s == nullptr) [[unlikely]]
+    return make_segment();
   free_segments_ = s->next;
   --free_segment_count_;
   return s;
@@ -275,7 +283,8 @@ inline segment* pool::segment_for(block* b) {
     b->own_used = true;
   } else {
     s = b->payer == nullptr ? take_segment() : charged_segment(*b->payer);
-    if (s == nullptr) [[unlikely]] return nullptr;
+    if (s == nullptr) [[unlikely]]
+      return nullptr;
   }
   s->blk = b;
   return s;
@@ -289,7 +298,8 @@ inline void pool::settle(segment* s) {
     b->own_used = false;
     s->clear_marks();
   } else {
-    if (s->charged) [[unlikely]] uncharge_segment(s);
+    if (s->charged) [[unlikely]]
+      uncharge_segment(s);
     keep_segment(s);
   }
   if (--b->refs == 0) give(b);

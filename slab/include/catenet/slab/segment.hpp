@@ -1,13 +1,15 @@
-// A segment: one link of a chain, which names bytes that lie somewhere and holds one reference to who owns them.
+// A segment: one link of a chain, which names bytes that lie somewhere and holds one reference to who owns
+// them.
 //
 //    chain ──▶ segment ──▶ segment ──▶ segment
 //                │ block      │ foreign    │ file region
 //                ▼            ▼            ▼
 //              block        memory + release   {fd, offset, length}
 //
-// A block's descriptor has one segment built in, so a block that is in one chain costs nothing more; every further
-// view of it takes an overflow segment of 32 bytes. A segment belongs to the pool that made it (`home`): only there
-// are references counted, so only there may it end. Elsewhere it is put in the outbox and travels home.
+// A block's descriptor has one segment built in, so a block that is in one chain costs nothing more; every
+// further view of it takes an overflow segment of 32 bytes. A segment belongs to the pool that made it
+// (`home`): only there are references counted, so only there may it end. Elsewhere it is put in the outbox
+// and travels home.
 #pragma once
 
 #include <cstddef>
@@ -35,7 +37,8 @@ inline constexpr pool_id no_pool = 0xffff;
 /// Memory that is not the slab's, with how to give it back. Counted at home only.
 struct foreign_memory {
   std::uint32_t refs = 1;
-  void (*release)(void* context, void* data, std::size_t size) = nullptr;  ///< called once, on the home thread
+  void (*release)(void* context, void* data,
+                  std::size_t size) = nullptr;  ///< called once, on the home thread
   void* context = nullptr;
   void* data = nullptr;
   std::size_t size = 0;
@@ -58,8 +61,8 @@ struct proxy_reference {
 struct segment {
   segment* next;
   union {
-    std::byte* data;        ///< first byte (every kind but file)
-    std::uint64_t offset;   ///< first byte's place in the file (kind file)
+    std::byte* data;       ///< first byte (every kind but file)
+    std::uint64_t offset;  ///< first byte's place in the file (kind file)
   };
   union {
     struct block* blk;

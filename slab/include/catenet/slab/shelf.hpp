@@ -1,8 +1,8 @@
 // A shelf: the slots through which whole batches pass between a depot and its pools, without a lock.
 //
-// A slot holds a whole batch or nothing. Putting is one compare-exchange of null, taking one exchange with null:
-// nothing is ever popped from a shared list, so there is no ABA and no CAS-pop. Which atomics it uses is a parameter, so that
-// the same source runs under the interleaving checker of tests/slab.
+// A slot holds a whole batch or nothing. Putting is one compare-exchange of null, taking one exchange with
+// null: nothing is ever popped from a shared list, so there is no ABA and no CAS-pop. Which atomics it uses
+// is a parameter, so that the same source runs under the interleaving checker of tests/slab.
 #pragma once
 
 #include <catenet/slab/atomic.hpp>

@@ -1,8 +1,8 @@
 // Size classes: the few fixed sizes in which the slab rents memory out.
 //
 // A class is a power of two between 512 bytes and 1 MiB, named by its index in the table, smallest first. The
-// table is set once, when the depot is made. Powers of two make every block page-exact (or a whole fraction of a
-// page) and let its descriptor be found by shifting its address.
+// table is set once, when the depot is made. Powers of two make every block page-exact (or a whole fraction
+// of a page) and let its descriptor be found by shifting its address.
 #pragma once
 
 #include <array>
@@ -13,9 +13,15 @@
 
 namespace catenet {
 
-inline constexpr std::size_t operator""_KiB(unsigned long long n) { return static_cast<std::size_t>(n) << 10; }
-inline constexpr std::size_t operator""_MiB(unsigned long long n) { return static_cast<std::size_t>(n) << 20; }
-inline constexpr std::size_t operator""_GiB(unsigned long long n) { return static_cast<std::size_t>(n) << 30; }
+inline constexpr std::size_t operator""_KiB(unsigned long long n) {
+  return static_cast<std::size_t>(n) << 10;
+}
+inline constexpr std::size_t operator""_MiB(unsigned long long n) {
+  return static_cast<std::size_t>(n) << 20;
+}
+inline constexpr std::size_t operator""_GiB(unsigned long long n) {
+  return static_cast<std::size_t>(n) << 30;
+}
 
 inline constexpr std::size_t size_class_count_max = 8;
 inline constexpr std::size_t block_size_min = 512;

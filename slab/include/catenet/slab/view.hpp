@@ -1,5 +1,5 @@
-// A view: shared, read-only, part of one block. Three words that are copied freely on the thread that rented the
-// block; a copy is one increment and its end one decrement, both without atomics.
+// A view: shared, read-only, part of one block. Three words that are copied freely on the thread that rented
+// the block; a copy is one increment and its end one decrement, both without atomics.
 #pragma once
 
 #include <catenet/slab/chain.hpp>
@@ -14,8 +14,8 @@
 
 namespace catenet {
 
-/// Holds one reference to its block. Stays on the thread whose pool rented the block (to cross, make it a chain).
-/// While a view lives nobody writes to the block, not even behind the view's end.
+/// Holds one reference to its block. Stays on the thread whose pool rented the block (to cross, make it a
+/// chain). While a view lives nobody writes to the block, not even behind the view's end.
 class view {
  public:
   view() = default;
@@ -28,7 +28,9 @@ class view {
     if (block_ != nullptr) ++block_->refs;
   }
   view(view&& other) noexcept
-      : block_(std::exchange(other.block_, nullptr)), data_(other.data_), length_(std::exchange(other.length_, 0)) {}
+      : block_(std::exchange(other.block_, nullptr)),
+        data_(other.data_),
+        length_(std::exchange(other.length_, 0)) {}
   view& operator=(view other) noexcept {
     std::swap(block_, other.block_);
     data_ = other.data_;
@@ -41,9 +43,7 @@ class view {
   }
 
   explicit operator bool() const { return block_ != nullptr; }
-  [[nodiscard]] std::span<const std::byte> bytes() const {
-    return {data_, length_};
-  }
+  [[nodiscard]] std::span<const std::byte> bytes() const { return {data_, length_}; }
   /// A narrower view; the range is cut to what there is.
   [[nodiscard]] view part(std::uint32_t offset, std::uint32_t length) const {
     view narrow = *this;

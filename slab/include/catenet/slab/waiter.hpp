@@ -14,9 +14,10 @@
 
 namespace catenet {
 
-/// One who asked when nothing was free. Caller-owned; used on its pool's thread. Ending it, or cancel(), withdraws
-/// the request in O(1). It may be used again once it was served.
-class waiter : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>> {
+/// One who asked when nothing was free. Caller-owned; used on its pool's thread. Ending it, or cancel(),
+/// withdraws the request in O(1). It may be used again once it was served.
+class waiter
+    : public boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::safe_link>> {
  public:
   /// Called once, from pool::turn(), with the block. It may rent, wait again, and destroy the waiter.
   using served = void (*)(waiter& self, lease block);
@@ -41,9 +42,9 @@ class waiter : public boost::intrusive::list_base_hook<boost::intrusive::link_mo
   priority urgency_;
 };
 
-/// co_await next_block{bytes, priority::read} gives a lease: of the smallest class that holds so many bytes, at once
-/// or when it is this coroutine's turn. The lease is empty only when even the note of the request found no memory.
-/// Destroying the coroutine withdraws the request.
+/// co_await next_block{bytes, priority::read} gives a lease: of the smallest class that holds so many bytes,
+/// at once or when it is this coroutine's turn. The lease is empty only when even the note of the request
+/// found no memory. Destroying the coroutine withdraws the request.
 class next_block {
  public:
   next_block(std::size_t bytes, priority urgency)
