@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -22,6 +23,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <future>
 #include <memory>
 #include <random>
@@ -139,7 +141,8 @@ struct peer {
 
 class crowd {
  public:
-  crowd(const settings& s, const server& to) : settings_(s), to_(to), random_(s.seed), peers_(s.connections) {
+  crowd(const settings& s, std::uint16_t port)
+      : settings_(s), port_(port), random_(s.seed), peers_(s.connections) {
     epoll_ = epoll_create1(EPOLL_CLOEXEC);
     for (std::size_t i = 0; i != peers_.size(); ++i) connect(i);
   }
@@ -185,7 +188,7 @@ class crowd {
     if (bind(p.fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0)
       fail("bind: " + std::string(strerror(errno)));
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    at.sin_port = htons(to_.port);
+    at.sin_port = htons(port_);
     if (::connect(p.fd, reinterpret_cast<sockaddr*>(&at), sizeof at) != 0)
       fail("connect: " + std::string(strerror(errno)));
     fcntl(p.fd, F_SETFL, O_NONBLOCK);
@@ -377,7 +380,7 @@ class crowd {
   }
 
   settings settings_;
-  const server& to_;
+  std::uint16_t port_;
   std::mt19937 random_;
   std::vector<peer> peers_;
   int epoll_ = -1;
@@ -401,28 +404,65 @@ settings parse(int argc, char** argv) {
   return s;
 }
 
-}  // namespace
+void raise_descriptor_limit(unsigned connections) {
+  rlimit limit{};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  if (limit.rlim_cur < connections + 200ull)
+    fail("needs " + std::to_string(connections + 200) + " descriptors, of which " +
+         std::to_string(limit.rlim_cur) + " are allowed (ulimit -Hn)");
+}
 
-int main(int argc, char** argv) {
+// Tells the port, and ends with what it waits for.
+void serve(const settings& s, int tell, int until) {
+  server it(s.cores);
+  if (write(tell, &it.port, sizeof it.port) != sizeof it.port) fail("telling the port");
+  char nothing = 0;
+  while (read(until, &nothing, 1) > 0) {
+  }
+  it.finish();
+}
+
+int reported(const std::function<void()>& f) {
   try {
-    const settings s = parse(argc, argv);
-    rlimit limit{};
-    getrlimit(RLIMIT_NOFILE, &limit);
-    limit.rlim_cur = limit.rlim_max;
-    setrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_cur < 2ull * s.connections + 200)
-      fail("needs " + std::to_string(2 * s.connections + 200) + " descriptors, of which " +
-           std::to_string(limit.rlim_cur) + " are allowed (ulimit -Hn)");
-    server to(s.cores);
-    {
-      crowd all(s, to);
-      all.run();
-      std::printf("ws_soak: %s, nothing lost\n", all.summary().c_str());
-    }
-    to.finish();
+    f();
     return 0;
   } catch (const std::exception& e) {
     std::fprintf(stderr, "ws_soak: %s\n", e.what());
     return 1;
   }
+}
+
+}  // namespace
+
+// The server is a process of its own, since the descriptors of both would be more than one may have.
+int main(int argc, char** argv) {
+  settings s;
+  int told[2], until[2];
+  pid_t child = -1;
+  const int prepared = reported([&] {
+    s = parse(argc, argv);
+    raise_descriptor_limit(s.connections);
+    if (pipe2(told, O_CLOEXEC) != 0 || pipe2(until, O_CLOEXEC) != 0) fail("pipe2");
+    child = fork();
+    if (child < 0) fail("fork");
+  });
+  if (prepared != 0) return prepared;
+  if (child == 0) {
+    close(until[1]);
+    return reported([&] { serve(s, told[1], until[0]); });
+  }
+  close(told[1]);
+  const int failed = reported([&] {
+    std::uint16_t port = 0;
+    if (read(told[0], &port, sizeof port) != sizeof port) fail("the server did not start");
+    crowd all(s, port);
+    all.run();
+    std::printf("ws_soak: %s, nothing lost\n", all.summary().c_str());
+  });
+  close(until[1]);
+  int status = 0;
+  waitpid(child, &status, 0);
+  return failed != 0 || status != 0 ? 1 : 0;
 }
