@@ -195,7 +195,9 @@ TEST_P(bus_link_budget_session, is_never_exceeded_and_what_is_dropped_is_counted
     EXPECT_EQ(full, 0u);
     EXPECT_GT(s.dropped_messages, 0u);
   }
-  if (GetParam() == overflow::drop_newest) EXPECT_EQ(s.dropped_messages, dropped);
+  if (GetParam() == overflow::drop_newest) {
+    EXPECT_EQ(s.dropped_messages, dropped);
+  }
   dialler.with([](link& l) { l.close(); });
   const std::string wire = peer.receive_all();
   std::vector<int> got;
