@@ -70,6 +70,8 @@ struct link {
   std::size_t piece = 0;  // the send's position
   std::uint32_t offset = 0;
   std::uint64_t sent = 0;
+  std::uint32_t zero_copy_id = 0;
+  bool zero_copy = false;  // the send under way is such a one
 };
 
 struct simulated_listener {

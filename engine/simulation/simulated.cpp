@@ -19,6 +19,20 @@ constexpr std::int64_t unix_base = 1'800'000'000;
 constexpr unsigned pieces_per_turn = 8;  // of one receive
 
 bool none(token t) { return t.value == 0; }
+
+// Whether the block that a send reads has gone home, or to another.
+bool gone(const sent_piece& p) {
+  return p.of != nullptr && (p.of->generation != p.generation || p.of->in_flight == 0 || p.of->refs == 0);
+}
+
+// FNV-1a over what a send reads; a change of a byte shows.
+std::uint64_t checksum(const std::vector<sent_piece>& pieces) {
+  std::uint64_t sum = 0xcbf29ce484222325;
+  for (const sent_piece& p : pieces)
+    for (std::uint32_t i = 0; i != p.length; ++i)
+      sum = (sum ^ static_cast<std::uint8_t>(p.data[i])) * 0x100000001b3;
+  return sum;
+}
 }  // namespace
 
 simulated::simulated(simulated_network& network, backend_context context)
@@ -132,6 +146,16 @@ void simulated::send(int fd, token t, const chain& bytes, bool) {
   if (l->pieces.empty()) net_.violated("a send of nothing");
 }
 
+bool simulated::send_zero_copy(int fd, token t, std::uint32_t id, const chain& bytes, bool more_follows) {
+  if (net_.options.zero_copy_late_us_max == 0) return false;
+  send(fd, t, bytes, more_follows);
+  link* l = net_.link_of(fd);
+  if (l == nullptr || l->writer.value != t.value) return true;
+  l->zero_copy = true;
+  l->zero_copy_id = id;
+  return true;
+}
+
 void simulated::cancel(token t) {
   counters_.submissions.add(1);
   const bool of_accept = t.what() == operation::accept;
@@ -230,6 +254,14 @@ bool simulated::read_ahead(token t, int, std::uint64_t, std::size_t length) {
   return true;
 }
 
+std::int32_t simulated::peek(int fd) {
+  const link* l = net_.link_of(fd);
+  if (l == nullptr) return -EBADF;
+  if (l->in.readable() != 0) return 1;
+  if (l->reset_arrived) return -ECONNRESET;
+  return l->in.fin_arrived || l->reading_ended ? 0 : -EAGAIN;
+}
+
 void simulated::close_now(int fd) {
   if (simulated_listener* s = net_.listener_of(fd)) {
     if (!none(s->accept)) net_.violated("a listener is closed with an accept under way");
@@ -290,6 +322,7 @@ void simulated::wait(std::vector<completion>& into, std::int64_t) {
     for (simulated_listener& s : net_.listeners)
       if (s.at == this) serve_listener(s);
 
+  notify();
   std::size_t told = done_.size();
   if (random.chance(net_.options.held_back)) told = random.below(told + 1);
   counters_.completions.add(told);
@@ -398,9 +431,46 @@ void simulated::end_large(link& l, std::int32_t result) {
 
 void simulated::end_writer(link& l, std::int32_t result) {
   l.cancel_writer = false;
+  if (l.zero_copy) return end_zero_copy(l, result);
   l.pieces.clear();
   l.sent = 0;
   tell(std::exchange(l.writer, token{}), result);
+}
+
+// Of a send that took something there is a notification later, in no order; of another at once.
+void simulated::end_zero_copy(link& l, std::int32_t result) {
+  seeded_random& random = net_.random;
+  l.zero_copy = false;
+  l.sent = 0;
+  tell(std::exchange(l.writer, token{}), result);
+  if (result <= 0) {
+    l.pieces.clear();
+    return tell(token{operation::released, l.zero_copy_id, 0}, std::min(result, -1));
+  }
+  const std::uint64_t wait_us = random.between(1, net_.options.zero_copy_late_us_max);
+  held_.push_back({l.zero_copy_id, net_.now_us + wait_us, checksum(l.pieces),
+                   random.chance(net_.options.zero_copy_copies), std::move(l.pieces)});
+  l.pieces.clear();
+  net_.arrange(core_, wait_us);
+}
+
+// The notifications that are due; what they are about must have stayed as it was.
+void simulated::notify() {
+  const auto later = std::stable_partition(held_.begin(), held_.end(),
+                                           [this](const held_memory& h) { return h.due_us <= net_.now_us; });
+  for (auto h = held_.begin(); h != later; ++h) {
+    for (const sent_piece& p : h->pieces)
+      if (gone(p)) return net_.violated("a block went home before the zero-copy send that read it was over");
+    if (checksum(h->pieces) != h->checksum)
+      return net_.violated("memory changed before the zero-copy send that read it was over");
+    tell(token{operation::released, h->id, 0}, h->copied ? 1 : 0);
+  }
+  held_.erase(held_.begin(), later);
+  if (held_.empty()) return;
+  const auto next =
+      std::min_element(held_.begin(), held_.end(),
+                       [](const held_memory& a, const held_memory& b) { return a.due_us < b.due_us; });
+  net_.arrange(core_, next->due_us - net_.now_us);
 }
 
 std::size_t simulated::room(const link& l) const {
@@ -435,8 +505,7 @@ void simulated::serve_writer(link& l) {
 void simulated::copy_out(link& l, std::size_t n) {
   while (n != 0 && l.piece != l.pieces.size()) {
     const sent_piece& p = l.pieces[l.piece];
-    if (p.of != nullptr && (p.of->generation != p.generation || p.of->in_flight == 0 || p.of->refs == 0))
-      return net_.violated("a block went home while a send was reading it");
+    if (gone(p)) return net_.violated("a block went home while a send was reading it");
     const std::size_t part = std::min<std::size_t>(n, p.length - l.offset);
     l.out.bytes.append(reinterpret_cast<const char*>(p.data) + l.offset, part);
     l.sent += part;

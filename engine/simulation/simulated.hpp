@@ -23,6 +23,7 @@ class simulated final : public backend {
   void poll_readable(int fd, token t) override;
   void poll_writable(int fd, token t) override;
   void send(int fd, token t, const chain& bytes, bool more_follows) override;
+  bool send_zero_copy(int fd, token t, std::uint32_t id, const chain& bytes, bool more_follows) override;
   void cancel(token t) override;
   void close(int fd, token t) override;
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
@@ -35,6 +36,7 @@ class simulated final : public backend {
   std::int64_t send_file(int fd, int file, std::uint64_t offset, std::size_t length) override;
   std::int64_t send_now(int fd, const chain& bytes, std::uint64_t bytes_max, bool more_follows) override;
   bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length) override;
+  std::int32_t peek(int fd) override;
   void close_now(int fd) override;
   endpoint address_of(int fd, bool peer) override;
   clock_reading clock() override;
@@ -44,6 +46,16 @@ class simulated final : public backend {
   void look_at_listeners();
 
  private:
+  // Memory that a zero-copy send read and the peer has yet to acknowledge: it must stay as it is until the
+  // notification, which has nothing to do with the connection any more.
+  struct held_memory {
+    std::uint32_t id;
+    std::uint64_t due_us;
+    std::uint64_t checksum;
+    bool copied;
+    std::vector<sent_piece> pieces;
+  };
+
   link* begin_reading(int fd, token t);
   link* begin_writing(int fd, token t);
   link* use(int fd, token t);
@@ -56,6 +68,8 @@ class simulated final : public backend {
   void serve_receive(link& l);
   void serve_large(link& l);
   void serve_writer(link& l);
+  void end_zero_copy(link& l, std::int32_t result);
+  void notify();
   void copy_out(link& l, std::size_t n);
   void serve_listener(simulated_listener& s);
   void accept_one(simulated_listener& s);
@@ -72,6 +86,7 @@ class simulated final : public backend {
   std::vector<std::uint32_t> by_slot_;  // links by their tokens' slot
   std::vector<completion> done_;
   std::vector<lease> offered_;
+  std::vector<held_memory> held_;
   size_class small_ = 0;
   size_class large_ = 0;
 };

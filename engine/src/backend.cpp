@@ -72,6 +72,12 @@ bool backend::read_ahead(token, int file, std::uint64_t offset, std::size_t leng
   return false;
 }
 
+std::int32_t backend::peek(int fd) {
+  char byte = 0;
+  const ssize_t found = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return found < 0 ? -errno : static_cast<std::int32_t>(found);
+}
+
 void backend::close_now(int fd) { ::close(fd); }
 
 endpoint backend::address_of(int fd, bool peer) {

@@ -14,6 +14,7 @@ enum class fault {
   stale_handle,       // a handle's generation is not looked at
   lost_wakeup,        // a letter is posted to a sleeping core, which is not woken
   lost_tail,          // a short send is taken for a whole one
+  early_release,      // memory of a zero-copy send goes home with the send, not with its notification
 };
 
 #ifdef CATENET_FAULTS

@@ -281,16 +281,21 @@ void stream::on_receive(const completion& c) {
   if (!c.more) clear(flag_receiving | flag_cancelling | flag_large);
   active_ms_ = k.now_ms();
   lease data{c.data};
-  if (c.result > 0) {
-    k.state_->bytes_in.add(static_cast<std::uint64_t>(c.result));
-    deliver(chain{std::move(data), 0, static_cast<std::size_t>(c.result)});
-  } else if (c.result == 0) {
+  std::int32_t result = c.result;
+  if (result == -ENOBUFS && (flags_ & flag_dead) == 0) {
+    if (was_large) return arm(false);  // small ones may do
+    // The kernel asks for a block before it looks for bytes. Who has none to receive must not queue for one:
+    // it would lie idle under a receive that waits, while others starve.
+    result = k.state_->io->peek(fd_);
+    if (result > 0) return starve();
+    if (result == -EAGAIN) return (flags_ & flag_paused) != 0 ? void() : wait_parked();
+  }
+  if (result > 0) {
+    k.state_->bytes_in.add(static_cast<std::uint64_t>(result));
+    deliver(chain{std::move(data), 0, static_cast<std::size_t>(result)});
+  } else if (result == 0) {
     end_of_input();
-  } else if (c.result == -ENOBUFS && was_large && (flags_ & flag_dead) == 0) {
-    return arm(false);  // small ones may do
-  } else if (c.result == -ENOBUFS && (flags_ & flag_dead) == 0) {
-    return starve();
-  } else if (c.result != -ECANCELED && c.result != -EINTR && c.result != -EAGAIN) {
+  } else if (result != -ECANCELED && result != -EINTR && result != -EAGAIN && result != -ENOBUFS) {
     return wind_down();
   }
   if ((flags_ & flag_dead) != 0) return try_finish();
@@ -326,7 +331,7 @@ void stream::starve() {
 void stream::on_block(lease block) {
   stop_starving();
   home().state_->io->offer(std::move(block));
-  if (!faulty(fault::lost_rearm)) arm();
+  if (!faulty(fault::lost_rearm)) arm(false);  // for that block, and no large one
 }
 
 // Gives up its place in the queue for blocks.

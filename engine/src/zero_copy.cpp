@@ -3,6 +3,8 @@
 
 #include <catenet/engine/log.hpp>
 
+#include "fault.hpp"
+
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -29,13 +31,21 @@ bool refuses(std::int32_t result) {
   return result == -EINVAL || result == -EOPNOTSUPP || result == -ENOMEM || result == -ENOBUFS;
 }
 
-// The bytes of an address that say how it is reached.
-std::string_view prefix_of(const sockaddr* address) {
+// An address, or the bytes of it that say how it is reached.
+std::string_view bytes_of(const endpoint& e, bool prefix_only) {
   const auto part = [](const void* at, std::size_t bytes) {
     return std::string_view(static_cast<const char*>(at), bytes);
   };
-  if (address->sa_family == AF_INET) return part(&reinterpret_cast<const sockaddr_in*>(address)->sin_addr, 3);
-  return part(&reinterpret_cast<const sockaddr_in6*>(address)->sin6_addr, 6);
+  const sockaddr* a = e.address();
+  if (a->sa_family == AF_INET)
+    return part(&reinterpret_cast<const sockaddr_in*>(a)->sin_addr, prefix_only ? 3 : 4);
+  return part(&reinterpret_cast<const sockaddr_in6*>(a)->sin6_addr, prefix_only ? 6 : 16);
+}
+
+// Both ends are on this host: the kernel copies always, and the receiver's socket is charged whole pages for
+// it, so that its window may shrink to nothing.
+bool within_host(const endpoint& own, const endpoint& peer) {
+  return own.family() == peer.family() && bytes_of(own, false) == bytes_of(peer, false);
 }
 
 }  // namespace
@@ -67,9 +77,11 @@ bool route::observe(bool copied, std::uint32_t now_ms) {
   return true;
 }
 
-route* zero_copy_sends::route_to(const endpoint& peer) {
+route* zero_copy_sends::route_of(backend& io, int fd, bool even_within_host) {
+  const endpoint peer = io.address_of(fd, true);
   if (peer.length() == 0 || peer.is_unix()) return &refusing_;
-  return &routes_[std::hash<std::string_view>{}(prefix_of(peer.address())) % routes_.size()];
+  if (!even_within_host && within_host(io.address_of(fd, false), peer)) return &refusing_;
+  return &routes_[std::hash<std::string_view>{}(bytes_of(peer, true)) % routes_.size()];
 }
 
 std::uint32_t zero_copy_sends::hold(chain&& memory, route* way) {
@@ -91,7 +103,7 @@ std::int64_t zero_copy_sends::begin(backend& io, const engine_options& how, std:
   if (how.zero_copy == zero_copy_use::never || flight.bytes() < how.zero_copy_bytes_min || !io_has_it_)
     return -1;
   const bool first = way == nullptr;
-  if (first) way = route_to(io.address_of(fd, true));
+  if (first) way = route_of(io, fd, how.zero_copy == zero_copy_use::always);
   if (way->now == route::state::refused) return -1;
   if (how.zero_copy != zero_copy_use::always && !way->take(now_ms)) return -1;
   const bool fits = pinned_bytes_.get() + flight.bytes() <= how.zero_copy_pinned_max;
@@ -117,6 +129,10 @@ bool zero_copy_sends::sent(std::int64_t id, std::int32_t result) {
   if (result > 0) {
     p.taken = static_cast<std::uint64_t>(result);
     tiers_.add(tier::zero_copy, p.taken);
+    if (faulty(fault::early_release)) {
+      p.memory.mark_in_flight(false);
+      p.memory.clear();
+    }
     return true;
   }
   if (!refuses(result)) return true;

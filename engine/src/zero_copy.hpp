@@ -65,7 +65,7 @@ class zero_copy_sends {
     route* way = nullptr;
   };
 
-  route* route_to(const endpoint& peer);
+  route* route_of(backend& io, int fd, bool even_within_host);
   std::uint32_t hold(chain&& memory, route* way);
   void tell_over_cap(std::uint64_t bytes_max);
   void note(downgrade why);

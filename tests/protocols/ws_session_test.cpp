@@ -423,14 +423,15 @@ TEST_P(topics, share_one_body) {
   const std::string body(900'000, 'b');
   all[0].send(frame(text, body));
   EXPECT_EQ(all[0].next(), "81 ok");
-  // Most of it cannot have left: nobody reads. What is rented is one body, the rest is with the kernel.
+  // Most of it cannot have left: nobody reads. What is rented is one body, the rest is with the kernel: each
+  // core's receives have up to a MiB of large blocks ready.
   const auto rented = [&] {
     std::uint64_t sum = 0;
     for (const class_statistics& c : s.net().slab().statistics().classes) sum += (c.rented + c.lent) * c.size;
     return sum;
   };
   EXPECT_TRUE(server::eventually([&] { return s.hub().statistics().messages_out >= 20; }));
-  EXPECT_LT(rented(), 4_MiB);
+  EXPECT_LT(rented(), 6_MiB) << "20 bodies would be 18 MB";
   for (std::size_t i = 1; i != all.size(); ++i) ASSERT_EQ(all[i].next(), "81 " + body) << i;
 }
 

@@ -48,6 +48,7 @@ constexpr known_fault known_faults[] = {
     {fault::stale_handle, "stale_handle", 1},
     {fault::lost_wakeup, "lost_wakeup", 10},
     {fault::lost_tail, "lost_tail", 1},
+    {fault::early_release, "early_release", 1},
 };
 
 [[noreturn]] void usage() {

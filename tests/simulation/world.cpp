@@ -48,6 +48,8 @@ simulation_options draw_network(seeded_random& random, std::uint64_t seed) {
   o.split_on_wire = drawn(random, 700);
   o.spurious_wake = drawn(random, 100);
   o.cancel_misses = drawn(random, 300);
+  o.zero_copy_copies = drawn(random, 1000);
+  o.zero_copy_late_us_max = static_cast<std::uint32_t>(random.below(random.chance(200) ? 5'000'000 : 5000));
   if (random.chance(200)) o.no_memory = drawn(random, 50);
   o.latency_us_max = static_cast<std::uint32_t>(random.between(1, random.chance(100) ? 50000 : 2000));
   o.oversleep_us_max = static_cast<std::uint32_t>(random.between(1, random.chance(100) ? 20000 : 500));
@@ -69,6 +71,9 @@ engine_options draw_engine(seeded_random& random, simulation& world, bool web) {
   o.high_watermark = random.chance(500) ? random.between(1, 64_KiB) : 256_KiB;
   o.low_watermark = random.below(o.high_watermark + 1);
   o.send_stall_ms = 30000;
+  o.zero_copy = random.chance(500) ? zero_copy_use::always : zero_copy_use::automatic;
+  o.zero_copy_bytes_min = random.chance(500) ? random.between(1, 4_KiB) : 64_KiB;
+  if (random.chance(200)) o.zero_copy_pinned_max = random.between(1, 256_KiB);
   return o;
 }
 

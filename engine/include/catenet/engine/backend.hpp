@@ -160,6 +160,9 @@ class backend {
   /// when this back end cannot do that beside the loop: then the kernel was asked to read ahead, and nothing
   /// completes.
   virtual bool read_ahead(token t, int file, std::uint64_t offset, std::size_t length);
+  /// What a receive would find: 1 when there are bytes, 0 at the end of the stream, -EAGAIN when there is
+  /// nothing yet, or -errno.
+  virtual std::int32_t peek(int fd);
   /// Closes a descriptor that no operation was ever asked of, or a listener whose accept has ended.
   virtual void close_now(int fd);
   /// The address of this end or the other; empty when it is gone.

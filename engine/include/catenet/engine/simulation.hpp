@@ -41,19 +41,22 @@ class seeded_random {
 /// How unkind kernel and network are. Chances are of 1000.
 struct simulation_options {
   std::uint64_t seed = 1;
-  unsigned short_receive = 200;  ///< a receive gets less than there is
-  unsigned receive_ends = 10;    ///< a receive that could go on is ended with its data
-  unsigned no_block = 10;        ///< a receive is told that there is no block
-  unsigned split_send = 200;     ///< a send goes on later, though there is room
-  unsigned short_send = 20;      ///< a send ends before all is sent
-  unsigned late = 150;           ///< an operation is looked at in a later turn
-  unsigned held_back = 150;      ///< what ended is told in a later turn
-  unsigned accept_fails = 5;     ///< no descriptor, no memory, or the peer is gone
-  unsigned split_on_wire = 300;  ///< bytes arrive in two pieces
-  unsigned cancel_misses = 20;   ///< a cancel finds nothing, and has to be said again
-  unsigned spurious_wake = 20;   ///< a wait returns with nothing
-  unsigned no_memory = 0;        ///< an allocation of the slab fails: a segment, or a batch of blocks
+  unsigned short_receive = 200;     ///< a receive gets less than there is
+  unsigned receive_ends = 10;       ///< a receive that could go on is ended with its data
+  unsigned no_block = 10;           ///< a receive is told that there is no block
+  unsigned split_send = 200;        ///< a send goes on later, though there is room
+  unsigned short_send = 20;         ///< a send ends before all is sent
+  unsigned late = 150;              ///< an operation is looked at in a later turn
+  unsigned held_back = 150;         ///< what ended is told in a later turn
+  unsigned accept_fails = 5;        ///< no descriptor, no memory, or the peer is gone
+  unsigned split_on_wire = 300;     ///< bytes arrive in two pieces
+  unsigned cancel_misses = 20;      ///< a cancel finds nothing, and has to be said again
+  unsigned spurious_wake = 20;      ///< a wait returns with nothing
+  unsigned zero_copy_copies = 300;  ///< a zero-copy send's notification says that the kernel copied
+  unsigned no_memory = 0;           ///< an allocation of the slab fails: a segment, or a batch of blocks
   std::uint32_t latency_us_max = 2000;
+  std::uint32_t zero_copy_late_us_max =
+      20'000;  ///< how long after a zero-copy send its notification comes; 0: there are no such sends
   std::uint32_t oversleep_us_max = 500;  ///< how late a core, woken or timed out, begins its turn
   std::size_t socket_buffer = 64 << 10;  ///< bytes a socket holds, in each direction
   std::uint32_t descriptors_max = 100000;
