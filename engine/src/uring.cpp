@@ -223,13 +223,15 @@ void uring::wake_peer(backend& other, int wake_fd) {
   io_uring_sqe_set_data64(s, mine.value);
 }
 
-// A buffered read that misses the cache goes on in the background. What it read is of no interest, only that
-// the pages are there now; so all such reads share one piece of memory.
+// What is read is of no interest, only that the pages are in the cache then; so all such reads share one
+// piece of memory. A worker of the kernel does it: begun here, a read that misses the cache would still wait
+// in our own enter for room in the queue of the disk.
 bool uring::read_ahead(token t, int file, std::uint64_t offset, std::size_t length) {
   scratch_.resize(read_ahead_bytes_max);  // once: reads that are under way have its address
   length = std::min(length, scratch_.size());
   io_uring_sqe* s = sqe(t);
   io_uring_prep_read(s, file, scratch_.data(), static_cast<unsigned>(length), offset);
+  s->flags |= IOSQE_ASYNC;
   io_uring_sqe_set_data64(s, t.value);
   return true;
 }

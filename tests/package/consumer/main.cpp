@@ -3,6 +3,7 @@
 #include <catenet/engine/engine.hpp>
 #include <catenet/http/server.hpp>
 #include <catenet/slab/version.hpp>
+#include <catenet/ws/connection.hpp>
 
 #include <iostream>
 
@@ -13,7 +14,7 @@ int main() {
   http::server web{net, {.compression = {.on = true}}};
   web.get("/hello/{name}",
           [](http::request& rq, http::response& rs) { rs.text("hello ", rq.param("name")); });
-  web.websocket("/chat", {});
+  web.websocket("/chat", {.message = [](ws::connection& c, ws::message m) { c.send(std::move(m)); }});
 
   endpoint bound;
   if (error e = web.listen("127.0.0.1:0", &bound)) {
