@@ -3,7 +3,7 @@
 #include <catenet/engine/engine.hpp>
 #include <catenet/http/server.hpp>
 #include <catenet/slab/version.hpp>
-#include <catenet/ws/connection.hpp>
+#include <catenet/ws/server.hpp>
 
 #include <iostream>
 
