@@ -7,6 +7,7 @@
 #include "uring_tier.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstdlib>
 #include <utility>
@@ -113,6 +114,12 @@ void block_ring::follow_load() {
   const std::uint32_t taken = std::exchange(taken_in_turn_, 0);
   most_taken_ = std::max(most_taken_, taken);
   if (taken * 4 > target_ * 3) set_target(target_ * 2);
+}
+
+bool block_ring::provide(std::uint32_t blocks) {
+  if (blocks > target_) set_target(std::bit_ceil(blocks));
+  fill();
+  return lent_.size() - idle_.size() >= blocks;
 }
 
 bool block_ring::little_used(std::uint32_t least) {

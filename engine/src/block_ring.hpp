@@ -42,6 +42,9 @@ class block_ring {
   /// Once a turn, when its completions are taken: a turn that took most of the target might have taken more,
   /// so it is doubled.
   void follow_load();
+  /// Lends until so many are with the kernel, in its receives or ready. Whether they are: not beyond the
+  /// ring's entries, nor when the slab has none.
+  bool provide(std::uint32_t blocks);
   /// Whether the ring was little used for as many calls in a row as make it worth halving.
   bool little_used(std::uint32_t least);
   /// The kernel picks from it no more. Completions that name its blocks may still be there: take those first,

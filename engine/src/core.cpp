@@ -344,6 +344,7 @@ core_statistics core::statistics() const {
   all.tiers = s.tiers.totals();
   all.cold_reads = s.cold_reads.get();
   all.zero_copy = s.zero_copy.statistics();
+  all.zero_copy.registered = s.io_counters.registered_sends.get();
   return all;
 }
 

@@ -82,7 +82,7 @@ engine_options checked(engine_options o) {
 std::unique_ptr<backend> engine::state::make_backend(backend_context context) const {
   if (source != nullptr) return source->make(context);
   if (io == io_choice::epoll) return std::make_unique<epoll>(context);
-  return std::make_unique<uring>(uring_options{tier, receive_blocks_max}, context);
+  return std::make_unique<uring>(uring_options{tier, receive_blocks_max, registered.get()}, context);
 }
 
 void engine::state::wake(unsigned index) const {
@@ -157,6 +157,9 @@ error engine::choose_io() {
     if (refused) log(log_level::warning, refused.text() + "; going on with epoll");
     s.io = refused ? io_choice::epoll : io_choice::uring;
   }
+  if (s.io == io_choice::uring && s.tier.features.has(io_feature::fixed) &&
+      options_.zero_copy != zero_copy_use::never)
+    s.registered = std::make_unique<extent_registry>(s.blocks);
   s.io_name = s.source != nullptr ? "simulated" : s.io == io_choice::epoll ? "epoll" : "io_uring";
   return {};
 }
@@ -242,6 +245,7 @@ core_statistics engine::statistics() const {
     sum.zero_copy.pinned_bytes += one.zero_copy.pinned_bytes;
     sum.zero_copy.routes_resting += one.zero_copy.routes_resting;
     sum.zero_copy.stepped_down += one.zero_copy.stepped_down;
+    sum.zero_copy.registered += one.zero_copy.registered;
     sum.zero_copy.over_cap += one.zero_copy.over_cap;
     if (one.zero_copy.last != downgrade::none) sum.zero_copy.last = one.zero_copy.last;
   }

@@ -3,6 +3,7 @@
 
 #include <catenet/engine/backend.hpp>
 #include <catenet/engine/engine.hpp>
+#include <catenet/slab/registry.hpp>
 
 #include "uring_tier.hpp"
 
@@ -32,6 +33,7 @@ struct engine::state {
   void remove_socket_files();
 
   depot blocks;
+  std::unique_ptr<extent_registry> registered;  // when zero-copy sends may name registered memory
   std::vector<std::unique_ptr<core>> cores;
   std::vector<int> wake_fds;
   std::vector<listener> listeners;

@@ -10,6 +10,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <optional>
 
 namespace catenet {
 
@@ -26,6 +27,7 @@ constexpr std::uint32_t large_receive_ms = 50;
 constexpr std::size_t receive_block_bytes = 4_KiB;  // the back ends' small block
 // When no memory is left even for the note of who waits for one.
 constexpr std::uint32_t starved_retry_ms = 10;
+constexpr std::uint64_t unix_send_bytes_max = 256_KiB;
 // Memory before a file region or page body: so much is sent at once and inline, as the region is.
 constexpr std::uint64_t inline_head_bytes_max = 16_KiB;
 
@@ -145,18 +147,24 @@ void stream::flush() {
   arm();
 }
 
+// A send tells of its end only, and a UNIX socket not how much its peer has taken: so that a slow peer is
+// told from one that has stalled, it gets its bytes in pieces about as long as a socket holds.
+std::uint64_t stream::at_once(std::uint64_t bytes) const {
+  if (bytes <= unix_send_bytes_max || !peer().is_unix()) return bytes;
+  return unix_send_bytes_max;
+}
+
 void stream::start_send() {
   core_state& c = *home().state_;
   stream_traffic& t = *traffic_;
   const sendable front = front_of(t.queue, home().owner().options().page_reference_bytes_min);
   if (front.region_follows && front.bytes <= inline_head_bytes_max) return send_regions(front.bytes);
-  const bool all = front.bytes == t.queue.bytes();
-  if (all) {
-    t.flight = std::move(t.queue);
-  } else {
-    t.flight = std::move(
-        *t.queue.split(front.bytes));  // at a segment's border: nothing is shared, so it cannot fail
-  }
+  std::optional<chain> flight;
+  if (const std::uint64_t fewer = at_once(front.bytes); fewer != front.bytes) flight = t.queue.split(fewer);
+  // At a segment's border nothing is shared, so it cannot fail.
+  if (!flight && front.bytes != t.queue.bytes()) flight = t.queue.split(front.bytes);
+  t.flight = flight ? std::move(*flight) : std::move(t.queue);
+  const bool all = t.queue.empty();
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
   look_within(stall_ms());

@@ -22,7 +22,8 @@ constexpr std::uint16_t small_group = 0;
 constexpr std::uint16_t large_group = 1;
 constexpr std::size_t small_block_bytes = 4_KiB;
 constexpr std::size_t large_block_bytes = 256_KiB;
-constexpr std::uint32_t large_blocks_max = 16;
+constexpr std::uint32_t large_blocks_max = 64;
+constexpr std::uint32_t large_blocks_first = 8;
 constexpr std::uint32_t small_target_min = 64;
 constexpr unsigned batch_load_min = 8;  // completions a turn from which on it pays to wait for several
 constexpr unsigned batch_wait_us = 20;
@@ -58,6 +59,7 @@ uring::~uring() {
   if (!live_) return;
   small_.release();
   large_.release();
+  registered_memory_.stop();
   io_uring_queue_exit(&ring_);
 }
 
@@ -65,6 +67,7 @@ error uring::start() {
   if (error e = make_ring()) return e;
   if (error e = small_.start(ring_, small_group, options_.receive_blocks_max, small_block_bytes)) return e;
   if (error e = large_.start(ring_, large_group, large_blocks_max, large_block_bytes)) return e;
+  if (options_.registered != nullptr) registered_memory_.start(ring_, *options_.registered);
   small_.set_target(small_target_min);
   small_.fill();
   read_wakeups();
@@ -128,7 +131,7 @@ void uring::receive(int fd, token t) {
 void uring::receive_large(int fd, token t, std::uint64_t bytes_max) {
   block_ring& into = ring_for_large();
   if (large_.target() == 0 && &into == &large_) {
-    large_.set_target(large_blocks_max / 2);
+    large_.set_target(large_blocks_first);
     large_.fill();
   }
   ++large_under_way_;
@@ -185,6 +188,11 @@ bool uring::send_zero_copy(int fd, token t, std::uint32_t id, const chain& bytes
   const int flags = MSG_NOSIGNAL | MSG_WAITALL | (more_follows ? MSG_MORE : 0);
   io_uring_prep_sendmsg_zc(s, fd, message_of(bytes), static_cast<unsigned>(flags));
   s->ioprio |= report_zero_copy_usage;
+  if (const int slot = registered_memory_.slot_of(bytes); slot >= 0) {
+    s->ioprio |= IORING_RECVSEND_FIXED_BUF;
+    s->buf_index = static_cast<std::uint16_t>(slot);
+    counters_.registered_sends.add(1);
+  }
   io_uring_sqe_set_data64(s, mine.value);
   return true;
 }
@@ -287,7 +295,7 @@ void uring::wait(std::vector<completion>& into, std::int64_t timeout_ms) {
   load_ = (load_ * 3 + static_cast<unsigned>(into.size() - before)) / 4;
   small_.follow_load();
   large_.follow_load();
-  may_trim_ = small_.target() > small_target_min || large_.target() != 0;
+  may_trim_ = small_.target() > small_target_min || large_.target() != 0 || registered_memory_.in_use();
 }
 
 void uring::collect(std::vector<completion>& into) {
@@ -332,6 +340,11 @@ void uring::translate(const io_uring_cqe& c, std::vector<completion>& into) {
   if (what != operation::receive && what != operation::receive_large) return into.push_back(done);
   if (what == operation::receive_large) --large_under_way_;
   if (c.res == -ENOBUFS) counters_.out_of_blocks.add(1);
+  // Receives hold their large blocks until those are full, so how many are wanted shows only when there are
+  // none.
+  if (c.res == -ENOBUFS && what == operation::receive_large && has(io_feature::large) &&
+      large_.provide(large_under_way_ + 1))
+    done.result = -EAGAIN;
   if ((c.flags & IORING_CQE_F_BUFFER) == 0) return into.push_back(done);
   block_ring& from = what == operation::receive ? small_ : ring_for_large();
   auto id = static_cast<std::uint16_t>(c.flags >> IORING_CQE_BUFFER_SHIFT);
@@ -355,6 +368,7 @@ void uring::translate(const io_uring_cqe& c, std::vector<completion>& into) {
 void uring::trim() {
   if (small_.little_used(small_target_min)) renew(small_, std::max(small_.target() / 2, small_target_min));
   if (large_under_way_ == 0 && large_.little_used(0)) renew(large_, 0);
+  if (registered_memory_.in_use()) registered_memory_.let_go();
 }
 
 // Completions that are there already, or are kept back by the kernel for want of room, name blocks of the

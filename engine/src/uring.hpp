@@ -4,6 +4,7 @@
 #include <catenet/engine/backend.hpp>
 
 #include "block_ring.hpp"
+#include "registered_memory.hpp"
 #include "uring_tier.hpp"
 
 #include <liburing.h>
@@ -16,6 +17,7 @@ namespace catenet {
 struct uring_options {
   uring_tier tier;
   std::uint32_t receive_blocks_max = 1024;  ///< entries of the receive ring; power of two
+  extent_registry* registered = nullptr;    ///< for zero-copy sends; null: they pin their memory each time
 };
 
 class uring final : public backend {
@@ -79,6 +81,7 @@ class uring final : public backend {
   msghdr* message_of(const chain& bytes);
 
   std::vector<token> zero_copy_sends_;  // by id
+  registered_memory registered_memory_;
 
   std::vector<std::byte> scratch_;  // where reading ahead puts what nobody looks at
   backend_counters& counters_;

@@ -96,6 +96,20 @@ bool has_opcode(io_uring& ring, int opcode) {
   return there;
 }
 
+// A kernel that knows no registered memory for this refuses the send as such; another looks for the
+// descriptor.
+bool sends_from_registered_memory(io_uring& ring) {
+  msghdr nothing{};
+  io_uring_sqe* s = io_uring_get_sqe(&ring);
+  io_uring_prep_sendmsg_zc(s, -1, &nothing, 0);
+  s->ioprio |= IORING_RECVSEND_FIXED_BUF;
+  io_uring_cqe* c = nullptr;
+  if (io_uring_submit_and_wait(&ring, 1) < 0 || io_uring_peek_cqe(&ring, &c) != 0) return false;
+  const bool there = c->res == -EBADF;
+  io_uring_cqe_seen(&ring, c);
+  return there;
+}
+
 // An enter of our own writes the submission ring's tail as liburing's would: that needs slots that name
 // themselves.
 bool slots_name_themselves(const io_uring& ring) {
@@ -125,6 +139,7 @@ error probe_uring(io_features without, uring_tier& tier) {
   found.look(io_feature::large, true);
   found.look(io_feature::bundle, (ring.features & feature_bundle) != 0);
   found.look(io_feature::zc, has_opcode(ring, IORING_OP_SENDMSG_ZC));
+  found.look(io_feature::fixed, tier.features.has(io_feature::zc) && sends_from_registered_memory(ring));
   found.look(io_feature::min_wait, (ring.features & feature_min_wait) != 0 && slots_name_themselves(ring));
   io_uring_queue_exit(&ring);
   log(log_level::info, "io_uring: in use are " + tier.features.text());

@@ -99,6 +99,7 @@ inline std::string tiers_json(const core_statistics& all) {
          json_numbers({{"pinned_bytes", z.pinned_bytes},
                        {"routes_resting", z.routes_resting},
                        {"stepped_down", z.stepped_down},
+                       {"registered", z.registered},
                        {"over_cap", z.over_cap}}) +
          ",\"last_downgrade\":\"" + std::string{text(z.last)} + "\"}";
 }

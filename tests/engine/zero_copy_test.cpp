@@ -9,6 +9,9 @@
 
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
+
+#include <deque>
 
 namespace {
 
@@ -90,6 +93,41 @@ TEST(zero_copy, every_byte_arrives_and_is_counted_once) {
   EXPECT_EQ(by(s, tier::zero_copy), 0u);
   EXPECT_EQ(by(s, tier::zero_copy_copied), has_zero_copy(host) ? 8 * answer_bytes : 0);
   EXPECT_EQ(by(s, tier::copied), has_zero_copy(host) ? 0 : 8 * answer_bytes);
+}
+
+std::size_t lockable_bytes() {
+  rlimit limit{};
+  getrlimit(RLIMIT_MEMLOCK, &limit);
+  return limit.rlim_cur;
+}
+
+// Registered extents cannot be given back to the system until every ring has let go of them.
+TEST(zero_copy, names_registered_memory_and_lets_go_of_it) {
+  static std::atomic<bool> can{false};
+  can = false;
+  set_log_sink([](log_level, std::string_view line) {
+    if (line.find("in use are") != std::string_view::npos && line.find("fixed") != std::string_view::npos)
+      can = true;
+  });
+  engine_options o;
+  o.zero_copy = zero_copy_use::always;
+  engine_host host(answering(), o);
+  host.start();
+  set_log_sink(nullptr);
+  if (!can || lockable_bytes() < 8_MiB) GTEST_SKIP() << "no such io_uring, or nothing may be locked";
+  const std::size_t before = host.net().slab().statistics().committed_bytes;
+  std::deque<client> all;
+  for (int i = 0; i != 4; ++i) {
+    all.emplace_back(host.at(), 16384);
+    ASSERT_TRUE(all.back().send("????"));
+  }
+  ASSERT_TRUE(eventually([&] { return host.statistics().sends >= 4; }));
+  for (client& c : all) expect_answers(c, 4);
+  EXPECT_GE(host.statistics().zero_copy.registered, 1u);
+  EXPECT_TRUE(
+      eventually([&] { return host.net().slab().statistics().committed_bytes <= before + 2_MiB; }, 30'000))
+      << "before " << before << ", now " << host.net().slab().statistics().committed_bytes;
+  host.stop();
 }
 
 // The kernel copies always then, and has the receiver's window pay for whole pages.

@@ -53,6 +53,7 @@ class Websockets(unittest.IsolatedAsyncioTestCase):
             server.process.terminate()
             with self.assertRaises(websockets.exceptions.ConnectionClosed) as closed:
                 await one.recv()
+            self.assertEqual(server.process.wait(20), 0)
         self.assertEqual(closed.exception.rcvd.code, 1001)
 
     async def test_broadcast_on_several_cores(self):

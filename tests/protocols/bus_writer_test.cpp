@@ -7,12 +7,19 @@
 
 #include "bus_slab.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <deque>
 #include <functional>
 #include <list>
+#include <memory>
 #include <random>
 #include <string>
 #include <thread>
@@ -241,6 +248,73 @@ TEST(bus_writer, ends_before_or_after_its_flusher) {
     ASSERT_TRUE(w.write("last words"));
   }
   EXPECT_EQ(out.take().to_string(), "last words");
+}
+
+// Two ends of something that a chain can be written to: [0] writes.
+struct two_ends {
+  std::array<int, 2> fd{-1, -1};
+  ~two_ends() {
+    for (const int end : fd) close(end);
+  }
+};
+
+std::unique_ptr<two_ends> make_pipe() {
+  auto made = std::make_unique<two_ends>();
+  EXPECT_EQ(pipe2(made->fd.data(), O_CLOEXEC), 0);
+  std::swap(made->fd[0], made->fd[1]);
+  return made;
+}
+
+std::unique_ptr<two_ends> make_unix_pair() {
+  auto made = std::make_unique<two_ends>();
+  EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, made->fd.data()), 0);
+  return made;
+}
+
+std::unique_ptr<two_ends> make_tcp_pair() {
+  auto made = std::make_unique<two_ends>();
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in at{};
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof at;
+  auto* address = reinterpret_cast<sockaddr*>(&at);
+  EXPECT_EQ(bind(listener, address, length), 0);
+  EXPECT_EQ(getsockname(listener, address, &length), 0);
+  EXPECT_EQ(listen(listener, 1), 0);
+  made->fd[0] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  EXPECT_EQ(connect(made->fd[0], address, length), 0);
+  made->fd[1] = accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+  close(listener);
+  return made;
+}
+
+// What several writers committed leaves with one writev, whatever it is written to.
+TEST(bus_writer, what_was_taken_goes_out_with_one_vectored_send) {
+  bus_slab memory;
+  for (const auto make : {make_pipe, make_unix_pair, make_tcp_pair}) {
+    const auto ends = make();
+    flusher out;
+    writer first{out, {.block_bytes = 512}};
+    writer second{out, {.block_bytes = 4_KiB}};
+    for (unsigned i = 0; i != 200; ++i)
+      ASSERT_TRUE((i % 2 == 0 ? first : second).write(message(i % 2, i, 60)));
+    first.flush();
+    second.flush();
+    const chain bytes = out.take();
+    std::array<iovec, 256> parts;
+    const chain::exported sum = bytes.to_iovecs(parts);
+    ASSERT_EQ(sum.bytes, bytes.bytes());
+    ASSERT_EQ(writev(ends->fd[0], parts.data(), static_cast<int>(sum.count)),
+              static_cast<ssize_t>(sum.bytes));
+    std::string got(sum.bytes, '\0');
+    for (std::size_t have = 0; have != got.size();) {
+      const ssize_t n = read(ends->fd[1], got.data() + have, got.size() - have);
+      ASSERT_GT(n, 0);
+      have += static_cast<std::size_t>(n);
+    }
+    EXPECT_EQ(got, bytes.to_string());
+  }
 }
 
 TEST(bus_writer, policy_decides_when_the_flusher_is_told) {

@@ -61,7 +61,8 @@ struct backend_counters {
   counter enters;       ///< system calls of the loop
   counter submissions;  ///< operations handed in
   counter completions;
-  counter out_of_blocks;  ///< receives that found no block
+  counter out_of_blocks;     ///< receives that found no block
+  counter registered_sends;  ///< zero-copy sends from registered memory
 };
 
 /// What a back end is made with; both outlive it.

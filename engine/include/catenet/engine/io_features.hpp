@@ -20,6 +20,7 @@ enum class io_feature : std::uint8_t {
   large,     ///< a body of known length is received into large blocks (6.0)
   bundle,    ///< one completion for all blocks that a receive filled (6.10)
   zc,        ///< a send can leave the copying out and tell when the memory is free (6.2)
+  fixed,     ///< zero-copy sends name registered memory (6.15, needs `zc`)
   min_wait,  ///< a busy loop waits a moment for several completions (6.12)
 };
 
@@ -36,6 +37,7 @@ inline constexpr std::array io_features_known{
     io_feature_facts{io_feature::large, "large", "6.0"},
     io_feature_facts{io_feature::bundle, "bundle", "6.10"},
     io_feature_facts{io_feature::zc, "zc", "6.2"},
+    io_feature_facts{io_feature::fixed, "fixed", "6.15"},
     io_feature_facts{io_feature::min_wait, "min_wait", "6.12"},
 };
 

@@ -123,6 +123,7 @@ class stream final : timer {
   void deliver(chain&& bytes);
   void end_of_input();
   void start_send();
+  [[nodiscard]] std::uint64_t at_once(std::uint64_t bytes) const;
   void send_regions(std::uint64_t memory);
   [[nodiscard]] std::uint64_t warm_part(int file, std::uint64_t offset, std::uint64_t length);
   void truncated();

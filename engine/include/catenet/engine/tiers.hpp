@@ -44,6 +44,7 @@ struct zero_copy_statistics {
   std::uint64_t stepped_down = 0;    ///< times that a route was found to copy, or a send was refused
   std::uint64_t over_cap = 0;        ///< sends that were plain for the cap's sake
   downgrade last = downgrade::none;
+  std::uint64_t registered = 0;  ///< sends from memory that is registered with the ring
 };
 
 /// One core's; written by it, readable from any thread. Σ bytes = the core's bytes_out.
