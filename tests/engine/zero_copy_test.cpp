@@ -118,11 +118,11 @@ TEST(zero_copy, names_registered_memory_and_lets_go_of_it) {
   const std::size_t before = host.net().slab().statistics().committed_bytes;
   std::deque<client> all;
   for (int i = 0; i != 4; ++i) {
-    all.emplace_back(host.at(), 16384);
-    ASSERT_TRUE(all.back().send("????"));
+    all.emplace_back(host.at());
+    ASSERT_TRUE(all.back().send("?"));
   }
   ASSERT_TRUE(eventually([&] { return host.statistics().sends >= 4; }));
-  for (client& c : all) expect_answers(c, 4);
+  for (client& c : all) expect_answers(c, 1);
   EXPECT_GE(host.statistics().zero_copy.registered, 1u);
   EXPECT_TRUE(
       eventually([&] { return host.net().slab().statistics().committed_bytes <= before + 2_MiB; }, 30'000))
@@ -221,6 +221,7 @@ TEST(zero_copy, unix_sockets_are_sent_plainly) {
 TEST(zero_copy, memory_that_waits_is_capped) {
   engine_options o;
   o.zero_copy = zero_copy_use::always;
+  o.io_without = "fixed";  // within the host, a receiver is charged for the whole extent and its window shuts
   o.zero_copy_pinned_max = 2 * answer_bytes;
   engine_host host(answering(), o);
   host.start();
@@ -244,6 +245,7 @@ TEST(zero_copy, memory_that_waits_is_capped) {
 TEST(zero_copy, a_peer_that_never_acknowledges_is_ended) {
   engine_options o;
   o.zero_copy = zero_copy_use::always;
+  o.io_without = "fixed";  // within the host, a receiver is charged for the whole extent and its window shuts
   o.send_stall_ms = 600;
   std::atomic<int> time_limit{-1};
   handlers h = answering();
