@@ -190,7 +190,8 @@ void stream::on_send(std::int32_t result) {
   }
   core_state& c = *home().state_;
   const std::int64_t pinned = std::exchange(t.pinned, -1);
-  if (pinned >= 0 && !c.zero_copy.sent(pinned, result)) result = -EAGAIN;  // a plain one may do
+  const bool refused = pinned >= 0 && !c.zero_copy.sent(pinned, result);
+  if (refused) result = -EAGAIN;  // a plain one may do
   if (result < 0 && result != -EINTR && result != -EAGAIN) {
     t.flight.clear();
     return wind_down();
@@ -200,19 +201,23 @@ void stream::on_send(std::int32_t result) {
   if (pinned < 0) c.tiers.add(tier::copied, count);
   t.flight.consume(count);
   if (faulty(fault::lost_tail)) t.flight.clear();
+  const bool full = !t.flight.empty() && !refused && result != -EINTR;
   if (!t.flight.empty()) t.queue.prepend(std::move(t.flight));
-  sent();
+  sent(full);
 }
 
-// Something left: tells the producer when there is room again, and sends or closes on.
-void stream::sent() {
+// Something left: tells the producer when there is room again, and sends or closes on, at once or when the
+// socket, which is full, has room.
+void stream::sent(bool full) {
   active_ms_ = home().now_ms();
   if ((flags_ & flag_above) != 0 && unsent() <= home().owner().options().low_watermark) {
     clear(flag_above);
     if ((flags_ & flag_closing) == 0) protocol_->writable(*this);
     if ((flags_ & flag_dead) != 0) return;
   }
-  if (unsent() != 0 || (flags_ & flag_closing) != 0)
+  if (full)
+    wait_for_room();
+  else if (unsent() != 0 || (flags_ & flag_closing) != 0)
     mark_dirty();
   else if (needs_no_traffic())
     release_traffic();

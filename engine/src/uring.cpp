@@ -41,6 +41,7 @@ constexpr std::uint16_t receive_bundle = 1u << 4;  // IORING_RECVSEND_BUNDLE, 6.
 constexpr std::uint64_t token_of_wake =
     token{operation::wake, 0, 0}.value;  // our read of the wake descriptor
 constexpr std::uint64_t token_of_message = token{operation::wake, 0, 1}.value;  // another core's message
+constexpr std::uint64_t token_of_rooms = token{operation::wake, 0, 3}.value;    // our poll of rooms_
 constexpr std::uint32_t generation_of_sent_message = 2;  // ours; slot: its wake descriptor
 
 void write_wake(int wake_fd) {
@@ -70,6 +71,7 @@ error uring::start() {
   if (options_.registered != nullptr) registered_memory_.start(ring_, *options_.registered);
   small_.set_target(small_target_min);
   small_.fill();
+  rooms_.start();
   read_wakeups();
   return {};
 }
@@ -150,15 +152,20 @@ void uring::poll_readable(int fd, token t) {
 }
 
 void uring::poll_writable(int fd, token t) {
+  rooms_.remember(t, fd);
   io_uring_sqe* s = sqe(t);
   io_uring_prep_poll_add(s, fd, POLLOUT);
   io_uring_sqe_set_data64(s, t.value);
 }
 
+// MSG_DONTWAIT: a socket that is full ends the send, short, and the stream waits for room. The kernel's own
+// waiting (MSG_WAITALL) asks for POLLRDHUP too: with a peer that has said FIN and does not read, it tries
+// without end, and then on in a worker thread.
+int send_flags(bool more_follows) { return MSG_NOSIGNAL | MSG_DONTWAIT | (more_follows ? MSG_MORE : 0); }
+
 void uring::send(int fd, token t, const chain& bytes, bool more_follows) {
   io_uring_sqe* s = sqe(t);
-  // MSG_WAITALL makes the kernel go on after a short write until all is sent (io_uring.md).
-  const int flags = MSG_NOSIGNAL | MSG_WAITALL | (more_follows ? MSG_MORE : 0);
+  const int flags = send_flags(more_follows);
   const segment* first = bytes.head();
   if (first->next == nullptr || first->next->kind == segment_kind::file) {
     io_uring_prep_send(s, fd, first->data, first->length, flags);
@@ -185,8 +192,7 @@ bool uring::send_zero_copy(int fd, token t, std::uint32_t id, const chain& bytes
   zero_copy_sends_[id] = t;
   const token mine{operation::released, id, 0};
   io_uring_sqe* s = sqe(mine);
-  const int flags = MSG_NOSIGNAL | MSG_WAITALL | (more_follows ? MSG_MORE : 0);
-  io_uring_prep_sendmsg_zc(s, fd, message_of(bytes), static_cast<unsigned>(flags));
+  io_uring_prep_sendmsg_zc(s, fd, message_of(bytes), static_cast<unsigned>(send_flags(more_follows)));
   s->ioprio |= report_zero_copy_usage;
   if (const int slot = registered_memory_.slot_of(bytes); slot >= 0) {
     s->ioprio |= IORING_RECVSEND_FIXED_BUF;
@@ -307,6 +313,11 @@ void uring::collect(std::vector<completion>& into) {
     const token about{c->user_data};
     if (about.what() == operation::wake) {
       if (c->user_data == token_of_wake) read_wakeups();
+      if (c->user_data == token_of_rooms) {
+        rooms_polled_ = false;
+        rooms_.collect(into);
+        poll_rooms();
+      }
       // A message that could not be posted (no memory, a full ring): the descriptor is the other way.
       if (about.generation() == generation_of_sent_message && c->res < 0)
         write_wake(static_cast<int>(about.slot()));
@@ -337,6 +348,8 @@ void uring::collect_zero_copy(const io_uring_cqe& c, std::vector<completion>& in
 void uring::translate(const io_uring_cqe& c, std::vector<completion>& into) {
   completion done{token{c.user_data}, c.res, (c.flags & IORING_CQE_F_MORE) != 0, nullptr};
   const operation what = done.about.what();
+  if (what == operation::writable && c.res > 0 && (c.res & (POLLOUT | POLLERR | POLLHUP)) == 0)
+    return wait_without_the_ring(done.about, into);
   if (what != operation::receive && what != operation::receive_large) return into.push_back(done);
   if (what == operation::receive_large) --large_under_way_;
   if (c.res == -ENOBUFS) counters_.out_of_blocks.add(1);
@@ -362,6 +375,21 @@ void uring::translate(const io_uring_cqe& c, std::vector<completion>& into) {
     if (left == 0) return;
     id = next;
   }
+}
+
+// The peer has said FIN, and there is no room. Where that cannot be waited for, the stream asks again, and
+// again: it costs a core's time, but loses nothing.
+void uring::wait_without_the_ring(token t, std::vector<completion>& into) {
+  if (!rooms_.wait(t)) return into.push_back({t, POLLOUT, false, nullptr});
+  poll_rooms();
+}
+
+void uring::poll_rooms() {
+  if (rooms_polled_ || !rooms_.waiting()) return;
+  rooms_polled_ = true;
+  io_uring_sqe* s = sqe(token{token_of_rooms});
+  io_uring_prep_poll_add(s, rooms_.descriptor(), POLLIN);
+  io_uring_sqe_set_data64(s, token_of_rooms);
 }
 
 // What the load of the last second did not need goes back to the slab.

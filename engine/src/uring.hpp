@@ -5,6 +5,7 @@
 
 #include "block_ring.hpp"
 #include "registered_memory.hpp"
+#include "room_watch.hpp"
 #include "uring_tier.hpp"
 
 #include <liburing.h>
@@ -56,6 +57,8 @@ class uring final : public backend {
   void translate(const io_uring_cqe& c, std::vector<completion>& into);
   [[nodiscard]] block_ring& ring_for_large() { return has(io_feature::large) ? large_ : small_; }
   void renew(block_ring& r, std::uint32_t target);
+  void wait_without_the_ring(token t, std::vector<completion>& into);
+  void poll_rooms();
   void collect_zero_copy(const io_uring_cqe& c, std::vector<completion>& into);
 
   uring_options options_;
@@ -79,6 +82,9 @@ class uring final : public backend {
   std::vector<std::unique_ptr<message>> messages_;
   std::size_t messages_used_ = 0;
   msghdr* message_of(const chain& bytes);
+
+  room_watch rooms_;
+  bool rooms_polled_ = false;  // our poll of it is under way
 
   std::vector<token> zero_copy_sends_;  // by id
   registered_memory registered_memory_;

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
 #include <map>
 #include <random>
 
@@ -461,6 +463,39 @@ TEST(deadline, and_options_may_be_as_long_as_for_ever) {
   c.finish();
   EXPECT_EQ(c.receive_all(), "");
   host.wait();
+}
+
+// ---- a peer that has said FIN, and does not read
+
+std::vector<std::string> thread_names() {
+  std::vector<std::string> names;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(thread.path() / "comm");
+    std::getline(file, names.emplace_back());
+  }
+  return names;
+}
+
+// The ring's polls end when the peer has said FIN, room or not; neither the loop nor a worker of the kernel
+// may try without end.
+TEST(half_closed, a_peer_that_does_not_read_costs_nothing_and_gets_all) {
+  constexpr std::size_t answer_bytes = 8_MiB;
+  engine_host host({.received = [](stream& s, chain&&) { s.send(chain::copy_of(pattern(0, answer_bytes))); },
+                    .ended = [](stream& s) { s.close(); }});
+  host.start();
+  client c(host.at(), 65536);
+  ASSERT_TRUE(c.send("x"));
+  sleep_ms(20);
+  c.finish();
+  sleep_ms(100);
+  const std::uint64_t before = host.statistics().turns;
+  sleep_ms(500);
+  EXPECT_LE(host.statistics().turns - before, 20u);
+  for (const std::string& name : thread_names()) EXPECT_EQ(name.find("iou-wrk"), std::string::npos) << name;
+  const std::string got = c.receive_all();
+  EXPECT_EQ(got.size(), answer_bytes);
+  EXPECT_EQ(off_pattern(0, got), std::string::npos);
+  host.stop();
 }
 
 // ---- a peer that takes nothing

@@ -107,9 +107,9 @@ class backend {
   /// Completes once when the descriptor is readable, or in error.
   virtual void poll_readable(int fd, token t) = 0;
   virtual void poll_writable(int fd, token t) = 0;
-  /// Sends the memory segments at the front of the chain (up to the first file region), all of them unless
-  /// the connection fails. The chain must not change until the completion. `more_follows`: another send comes
-  /// at once.
+  /// Sends the memory segments at the front of the chain (up to the first file region), all of them, or fewer
+  /// (-EAGAIN: none) when the socket is full: then room is to be waited for. The chain must not change until
+  /// the completion. `more_follows`: another send comes at once.
   virtual void send(int fd, token t, const chain& bytes, bool more_follows) = 0;
   /// Like send(), for an id that the caller chooses: the device reads the memory itself where the route
   /// allows. Besides the send's own completion there is always one, later, of token{operation::released, id,

@@ -129,7 +129,7 @@ class stream final : timer {
   void truncated();
   void took(tier how, std::uint64_t bytes);
   void wait_for_room();
-  void sent();
+  void sent(bool full = false);
   [[nodiscard]] bool stalled();
   [[nodiscard]] std::uint32_t stall_ms() const;
   void begin_linger();
