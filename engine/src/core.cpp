@@ -40,17 +40,30 @@ core* core::current() { return current_core; }
 void core::make_current(core* c) { current_core = c; }
 
 error core::start() {
+  if (error e = open_io()) return e;
+  accept();
+  return {};
+}
+
+// The pool, and the back end. Again after close_io(), with another.
+error core::open_io() {
   core_state& s = *state_;
   current_core = this;
   // What a turn of a moderate load fills, so that no request is the one which makes them grow.
   s.completions.reserve(256);
   s.dirty.reserve(256);
   s.ended.reserve(256);
-  s.blocks = std::make_unique<pool>(engine_.slab());
+  if (s.blocks == nullptr) s.blocks = std::make_unique<pool>(engine_.slab());
   s.blocks->set_wake([](void* self) { static_cast<core*>(self)->wake_for_blocks(); }, this);
   s.io = engine_.state_->make_backend({s.io_counters, engine_.state_->wake_fds[index_], index_});
   timers_.set_now(static_cast<std::uint32_t>(s.io->clock().steady_ms));
-  if (error e = s.io->start()) return e;
+  return s.io->start();
+}
+
+void core::close_io() { state_->io.reset(); }
+
+void core::accept() {
+  core_state& s = *state_;
   for (engine::state::listener& l : engine_.state_->listeners) {
     listening mine;
     mine.fd = std::exchange(l.descriptors[index_], -1);
@@ -59,7 +72,6 @@ error core::start() {
     s.io->accept(mine.fd, accept_token(s.listeners.size()));
     s.listeners.push_back(std::move(mine));
   }
-  return {};
 }
 
 void core::run() {

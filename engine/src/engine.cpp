@@ -15,6 +15,7 @@
 #include <bit>
 #include <cerrno>
 #include <csignal>
+#include <system_error>
 #include <thread>
 
 namespace catenet {
@@ -164,18 +165,58 @@ error engine::choose_io() {
   return {};
 }
 
+void engine::state::fail(error why) {
+  const std::lock_guard lock(failure_mutex);
+  if (!failure) failure = std::move(why);
+  failed = true;
+}
+
+// Those that could not be had are not waited for; the others end again.
+void engine::state::go_without_threads(std::size_t count, int why) {
+  threads_missing = true;
+  fail({"start a thread", std::to_string(cores.size()) + " cores", why,
+        "raise the limit of processes (ulimit -u), or take fewer cores"});
+  for (; count != 0; --count) {
+    all_started.arrive_and_drop();
+    all_idle.arrive_and_drop();
+  }
+}
+
+// Rings that one process may have are limited, by RLIMIT_MEMLOCK for one, so that they can fail where the
+// probe's did not.
+bool engine::falls_back() const {
+  return state_->failed && !state_->threads_missing && options_.io == io_choice::automatic &&
+         state_->io == io_choice::uring;
+}
+
+// All cores meet here: none has a ring any more, and then one says that it is epoll now.
+void engine::fall_back(unsigned index) {
+  state& s = *state_;
+  s.cores[index]->close_io();
+  s.all_started.arrive_and_wait();
+  if (index == 0) {
+    log(log_level::warning, s.failure.text() + "; going on with epoll");
+    s.registered.reset();
+    s.failure = {};
+    s.failed = false;
+    s.io = io_choice::epoll;
+    s.io_name = "epoll";
+  }
+  s.all_started.arrive_and_wait();
+  if (error e = s.cores[index]->open_io()) s.fail(std::move(e));
+  s.all_started.arrive_and_wait();
+}
+
 // The life of a core's thread. All cores start before any runs, and all leave their loops before any ends.
 void engine::run_core(unsigned index) {
   const no_pipe_signal guard;
   if (options_.pin_cores) pin(index);
   core& c = *state_->cores[index];
-  if (error e = c.start()) {
-    const std::lock_guard lock(state_->failure_mutex);
-    if (!state_->failure) state_->failure = std::move(e);
-    state_->failed = true;
-  }
+  if (error e = c.open_io()) state_->fail(std::move(e));
   state_->all_started.arrive_and_wait();
+  if (falls_back()) fall_back(index);
   if (!state_->failed) {
+    c.accept();
     if (index == 0)
       for (const callback<void()>& f : state_->on_start) f();
     c.run();
@@ -189,7 +230,11 @@ error engine::run() {
   if (!state_->failure) {
     if (options_.handle_signals) set_signals(true);
     std::vector<std::thread> others;
-    for (unsigned i = 1; i != options_.cores; ++i) others.emplace_back([this, i] { run_core(i); });
+    try {
+      for (unsigned i = 1; i != options_.cores; ++i) others.emplace_back([this, i] { run_core(i); });
+    } catch (const std::system_error& e) {
+      state_->go_without_threads(options_.cores - 1 - others.size(), e.code().value());
+    }
     run_core(0);
     for (std::thread& t : others) t.join();
     if (options_.handle_signals) set_signals(false);

@@ -26,6 +26,9 @@ struct engine::state {
 
   state(const depot_options& slab, unsigned count) : blocks(slab), all_started(count), all_idle(count) {}
 
+  /// The first failure is kept. From any core's thread while they start.
+  void fail(error why);
+  void go_without_threads(std::size_t count, int why);
   std::unique_ptr<backend> make_backend(backend_context context) const;
   void wake(unsigned index) const;
   /// Removes the files of UNIX sockets, once. To be called while they are still listened on: later, another
@@ -52,6 +55,7 @@ struct engine::state {
   std::mutex failure_mutex;
   error failure;  // the first; guarded by failure_mutex while cores start
   std::atomic<bool> failed{false};
+  std::atomic<bool> threads_missing{false};
 };
 
 }  // namespace catenet

@@ -284,8 +284,9 @@ void uring::enter(std::int64_t timeout_ms) {
     result = io_uring_submit_and_wait_timeout(&ring_, &first, 1, &limit, nullptr);
   }
   // Interrupted, timed out, or completions to be taken first: the next turn carries on.
-  if (result < 0 && result != -EINTR && result != -ETIME && result != -EAGAIN && result != -EBUSY)
-    log(log_level::error, "io_uring_enter: " + errno_text(-result));
+  if (result >= 0 || result == -EINTR || result == -ETIME || result == -EAGAIN || result == -EBUSY) return;
+  if (!std::exchange(enter_failed_, true)) log(log_level::error, "io_uring_enter: " + errno_text(-result));
+  ::usleep(1000);  // nothing goes on then; it need not take all of a processor
 }
 
 void uring::wait(std::vector<completion>& into, std::int64_t timeout_ms) {

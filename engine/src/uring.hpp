@@ -64,7 +64,8 @@ class uring final : public backend {
   uring_options options_;
   io_uring ring_{};
   bool live_ = false;
-  bool registered_ = false;  // the ring's descriptor
+  bool registered_ = false;    // the ring's descriptor
+  bool enter_failed_ = false;  // and that was logged
   int wake_fd_;
   std::uint64_t wake_count_ = 0;  // where the wake descriptor is read to
   block_ring small_;

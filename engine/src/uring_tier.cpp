@@ -96,6 +96,15 @@ bool has_opcode(io_uring& ring, int opcode) {
   return there;
 }
 
+// A filter may allow to make a ring and not to use it.
+int enter_once(io_uring& ring) {
+  io_uring_prep_nop(io_uring_get_sqe(&ring));
+  const int result = io_uring_submit_and_wait(&ring, 1);
+  io_uring_cqe* c = nullptr;
+  if (result >= 0 && io_uring_peek_cqe(&ring, &c) == 0) io_uring_cqe_seen(&ring, c);
+  return result;
+}
+
 // A kernel that knows no registered memory for this refuses the send as such; another looks for the
 // descriptor.
 bool sends_from_registered_memory(io_uring& ring) {
@@ -131,6 +140,10 @@ error probe_uring(io_features without, uring_tier& tier) {
   io_uring ring{};
   const int result = climb(without, tier, ring);
   if (result < 0) return uring_failed("io_uring_setup", -result);
+  if (const int refused = enter_once(ring); refused < 0) {
+    io_uring_queue_exit(&ring);
+    return uring_failed("io_uring_enter", -refused);
+  }
   finding found(without, tier);
   found.look(io_feature::ring_fd, io_uring_register_ring_fd(&ring) > 0);
   found.look(io_feature::message, has_opcode(ring, IORING_OP_MSG_RING));

@@ -8,6 +8,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -35,12 +36,17 @@ void keep_line(log_level level, std::string_view line) {
   if (level >= log_level::warning) logged += std::string(line) + "\n";
 }
 
-// From here on, io_uring_setup fails with `code` in this process.
-bool refuse_io_uring(int code) {
+struct refusal {
+  long call;
+  int code;
+};
+
+// From here on, the system call fails with the code in this process.
+bool refuse_io_uring(refusal what) {
   sock_filter program[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(code)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(what.call), 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(what.code)),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
   const sock_fprog filter{std::size(program), program};
@@ -58,6 +64,7 @@ struct outcome {
 outcome serve(io_choice io) {
   engine_options o;
   o.io = io;
+  o.cores = 2;
   o.handle_signals = false;
   o.slab.capacity = 64_MiB;
   engine net(o);
@@ -92,7 +99,7 @@ int in_child(F body) {
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
-class refused : public testing::TestWithParam<int> {};
+class refused : public testing::TestWithParam<refusal> {};
 
 TEST_P(refused, epoll_serves_instead_and_says_why) {
   const int status = in_child([] {
@@ -102,7 +109,7 @@ TEST_P(refused, epoll_serves_instead_and_says_why) {
     if (seen.io != "epoll") return 1;
     if (seen.answer != "hello") return 2;
     if (seen.result) return 3;
-    if (logged.find("io_uring_setup") == std::string::npos || logged.find("seccomp") == std::string::npos ||
+    if (logged.find("io_uring") == std::string::npos || logged.find("seccomp") == std::string::npos ||
         logged.find("epoll") == std::string::npos)
       return 4;
     return 0;
@@ -116,14 +123,35 @@ TEST_P(refused, forcing_io_uring_fails_with_advice) {
     set_log_sink(keep_line);
     if (!refuse_io_uring(GetParam())) return 77;
     const outcome seen = serve(io_choice::uring);
-    if (!seen.result || seen.result.code != GetParam()) return 1;
+    if (!seen.result || seen.result.code != GetParam().code) return 1;
     return seen.result.advice.empty() ? 2 : 0;
   });
   if (status == 77) GTEST_SKIP() << "this sandbox allows no seccomp filter";
   EXPECT_EQ(status, 0);
 }
 
-INSTANTIATE_TEST_SUITE_P(io_choice, refused, testing::Values(EPERM, ENOSYS));
+// Rings cannot be made, or used, or what they need cannot be registered: that shows in the cores only.
+INSTANTIATE_TEST_SUITE_P(io_choice, refused,
+                         testing::Values(refusal{SYS_io_uring_setup, EPERM},
+                                         refusal{SYS_io_uring_setup, ENOSYS},
+                                         refusal{SYS_io_uring_enter, EPERM},
+                                         refusal{SYS_io_uring_register, EPERM}));
+
+TEST(io_choice, threads_that_cannot_be_had_are_an_error) {
+  const int status = in_child([] {
+    rlimit none{1, 1};
+    if (setrlimit(RLIMIT_NPROC, &none) != 0 || setuid(65534) != 0) return 77;
+    engine_options o;
+    o.cores = 4;
+    o.handle_signals = false;
+    o.slab.capacity = 64_MiB;
+    engine net(o);
+    const error failed = net.run();
+    return failed.code == EAGAIN && !failed.advice.empty() ? 0 : 1;
+  });
+  if (status == 77) GTEST_SKIP() << "only root can become somebody with a limit";
+  EXPECT_EQ(status, 0);
+}
 
 TEST(io_choice, epoll_can_be_forced) {
   const outcome seen = serve(io_choice::epoll);

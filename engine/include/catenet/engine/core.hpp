@@ -99,6 +99,9 @@ class core {
 
   static void make_current(core* c);
   error start();
+  error open_io();
+  void close_io();
+  void accept();
   void run();
   void turn();
   std::int64_t before_wait();

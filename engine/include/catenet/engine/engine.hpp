@@ -92,6 +92,8 @@ class engine {
   friend class simulation;
   struct state;
   error choose_io();
+  [[nodiscard]] bool falls_back() const;
+  void fall_back(unsigned index);
   void run_core(unsigned index);
   void set_signals(bool on);
   engine_options options_;
