@@ -456,8 +456,8 @@ void simulated::end_zero_copy(link& l, std::int32_t result) {
 
 // The notifications that are due; what they are about must have stayed as it was.
 void simulated::notify() {
-  const auto later = std::stable_partition(held_.begin(), held_.end(),
-                                           [this](const held_memory& h) { return h.due_us <= net_.now_us; });
+  const auto later = std::partition(held_.begin(), held_.end(),
+                                    [this](const held_memory& h) { return h.due_us <= net_.now_us; });
   for (auto h = held_.begin(); h != later; ++h) {
     for (const sent_piece& p : h->pieces)
       if (gone(p)) return net_.violated("a block went home before the zero-copy send that read it was over");

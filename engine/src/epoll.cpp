@@ -6,6 +6,7 @@
 #include <catenet/slab/pool.hpp>
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -159,8 +160,12 @@ void epoll::poll_readable(int fd, token t) { receive(fd, t); }
 
 void epoll::poll_writable(int fd, token t) {
   entry* e = enter(fd, t);
-  if (e != nullptr)
-    work_of(*e).writer = t;  // sendfile met a full socket: the edge is to come, or on its way already
+  if (e == nullptr) return;
+  work_of(*e).writer = t;
+  // The edge of a full socket is to come, or on its way already; but a send that ended short because the
+  // connection broke has used up its last.
+  pollfd now{fd, POLLOUT, 0};
+  if (::poll(&now, 1, 0) > 0) finish_writer(*e, now.revents);
 }
 
 void epoll::send(int fd, token t, const chain& bytes, bool more_follows) {
