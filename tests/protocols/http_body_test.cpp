@@ -184,6 +184,39 @@ TEST_F(http_body_server, row_51_an_unread_body_is_taken_in_up_to_a_limit) {
   EXPECT_TRUE(chunked.at_end());
 }
 
+// Each of these answers is given already when it turns out that the connection has to end.
+TEST_F(http_body_server, an_unread_body_that_ends_the_connection_takes_no_answer_along) {
+  http_test_server::settings of;
+  of.http.discard_max = 10'000;
+  start(
+      [](http::server& web) {
+        body_routes(web);
+        web.post("/slow", [](request&, response& rs) -> task<> {
+          co_await catenet::sleep(50);
+          rs.text("slow");
+        });
+      },
+      of);
+  const std::string coding = "Transfer-Encoding: chunked\r\n";
+  const std::string good = with_length("/ignore", "one") + with_length("/ignore", "two");
+  const std::string too_much = "4e20\r\n" + std::string(20'000, 'x') + "\r\n0\r\n\r\n";
+  for (const std::string& body : {std::string{"zz\r\n"}, std::string{"0\r\nno colon\r\n\r\n"}, too_much}) {
+    http_test_client client{server_->port()};
+    client.send(good + post("/ignore", coding, body) + get("/"));
+    for (int i = 0; i != 3; ++i) EXPECT_EQ(client.read().body, "ignored") << i << ' ' << body.substr(0, 20);
+    EXPECT_TRUE(client.at_end());
+    http_test_client waits{server_->port()};
+    waits.send(post("/slow", coding, body) + get("/"));
+    EXPECT_EQ(waits.read().body, "slow") << body.substr(0, 20);
+    EXPECT_TRUE(waits.at_end());
+  }
+  http_test_client client{server_->port()};
+  client.send(post("/slow", "Content-Length: 100\r\n", "half"));
+  client.finish_sending();
+  EXPECT_EQ(client.read().body, "slow");
+  EXPECT_TRUE(client.at_end());
+}
+
 TEST_F(http_body_server, a_handler_that_does_not_read_holds_its_peer_back) {
   std::atomic<bool> read{false};
   http_test_server::settings of;

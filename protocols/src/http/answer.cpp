@@ -344,10 +344,15 @@ send_result sessions::flush(batch& b) {
   return result;
 }
 
+// Sends the answers that are gathered for a stream, before something else happens to it.
+void sessions::flush_gathered(stream& s) {
+  for (batch* b = batch_; b != nullptr; b = b->outer)
+    if (&b->to == &s) flush(*b);
+}
+
 // Sends for one exchange, behind whatever is gathered for its stream.
 void sessions::send_aside(exchange& x, chain&& bytes, send_result& result) {
-  for (batch* b = batch_; b != nullptr; b = b->outer)
-    if (&b->to == x.wire) flush(*b);
+  flush_gathered(*x.wire);
   result = x.wire->send(std::move(bytes));
   if (result == send_result::over_limit) x.wire->abort();
 }

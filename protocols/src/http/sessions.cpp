@@ -277,7 +277,8 @@ void sessions::fail_body(exchange& x, const fault& why) {
   if (x.body_waiter) std::exchange(x.body_waiter, {}).resume();
 }
 
-// Answered already: takes the rest of the body in, up to a limit.
+// Answered already: takes the rest of the body in, up to a limit. What is wrong with it changes no answer,
+// whether it came along with the head or later; it ends the connection.
 sessions::outcome sessions::discard(connection& c) {
   exchange& x = *c.current;
   c.discarding = true;
@@ -285,12 +286,14 @@ sessions::outcome sessions::discard(connection& c) {
     chain dropped;
     const auto p = x.decoder.next(c.input, dropped, service_.options.limits, part_bytes_max);
     c.discarded += dropped.bytes();
-    if (p == body_decoder::progress::end) {
+    const bool too_much = c.discarded > service_.options.discard_max;
+    if (p == body_decoder::progress::end && !too_much) {
       c.discarding = false;
       c.watching = false;
       return outcome::answered;
     }
-    if (p == body_decoder::progress::broken || c.discarded > service_.options.discard_max || c.ended) {
+    if (p == body_decoder::progress::broken || too_much || c.ended) {
+      flush_gathered(*c.wire);
       c.wire->close();
       return outcome::over;
     }

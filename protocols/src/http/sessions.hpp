@@ -128,6 +128,7 @@ class sessions final : public protocol {
   [[nodiscard]] bool wants_close(const exchange& x) const;
   [[nodiscard]] bool must_close(const exchange& x) const;
   send_result flush(batch& b);
+  void flush_gathered(stream& s);
   std::string_view date();
 
   // sessions.cpp: connections and their bodies
