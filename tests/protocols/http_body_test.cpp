@@ -161,6 +161,31 @@ TEST_F(http_body_server, row_48_100_is_sent_when_the_body_is_read) {
   EXPECT_EQ(ask(post("/text", "Expect: 200-ok\r\nContent-Length: 5\r\n", "")).status, 417) << "row 49";
 }
 
+TEST_F(http_body_server, row_48_no_100_is_sent_inside_an_answer) {
+  start([](http::server& web) {
+    web.post("/", [](request& rq, response& rs) -> task<> {
+      rs.length(4);
+      co_await rs.write("ab");
+      while (co_await rq.body().next()) {
+      }
+      co_await rs.write("cd");
+    });
+  });
+  http_test_client client{server_->port()};
+  client.send(post("/", "Expect: 100-continue\r\nContent-Length: 3\r\n", ""));
+  std::string got;
+  while (!got.ends_with("\r\n\r\nab")) {
+    const std::string more = client.read_some(1);
+    ASSERT_FALSE(more.empty()) << got;
+    got += more;
+  }
+  client.send("xyz");
+  got += client.read_all();
+  EXPECT_TRUE(got.ends_with("\r\n\r\nabcd")) << got;
+  EXPECT_EQ(got.find("100 Continue"), std::string::npos);
+  EXPECT_NE(got.find("Connection: close\r\n"), std::string::npos) << "the body may come, or not";
+}
+
 TEST_F(http_body_server, row_51_an_unread_body_is_taken_in_up_to_a_limit) {
   http_test_server::settings of;
   of.http.discard_max = 10'000;

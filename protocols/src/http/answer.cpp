@@ -254,7 +254,7 @@ void sessions::write_answer(batch& b, exchange& x, bool more_follows) {
 void sessions::begin_pieces(exchange& x, chain& out) {
   x.piecewise = true;
   if (x.status == 0) x.status = 200;
-  x.close_after = wants_close(x);
+  x.close_after = wants_close(x) || x.continue_owed;  // nobody knows whether the body will come
   if (const compression& o = service_.options.compression;
       o.on && !x.has_length && !never_has_body(x.status)) {
     const coding c = choose_coding(x);

@@ -247,7 +247,7 @@ bool sessions::pull(exchange& x) {
     x.broken = gone;
     return true;
   }
-  if (std::exchange(x.continue_owed, false)) {
+  if (std::exchange(x.continue_owed, false) && !x.piecewise) {  // inside an answer it would be a piece of it
     chain go_ahead;
     send_result result = send_result::sent;
     if (go_ahead.append_constant("HTTP/1.1 100 Continue\r\n\r\n")) send_aside(x, std::move(go_ahead), result);
