@@ -141,6 +141,8 @@ void request_lines(table& t) {
   t.ok(28, "absolute", t.line("GET http://example.org/ HTTP/1.1"));
   t.ok(28, "absolute_with_port", t.line("GET HTTP://example.org:8080/?x HTTP/1.1"));
   t.ok(28, "absolute_without_path", t.line("GET http://example.org HTTP/1.1"));
+  t.bad(28, "https_without_tls", t.line("GET https://example.org/ HTTP/1.1"), 421);
+  t.bad(28, "https_without_path", t.line("GET HTTPS://example.org HTTP/1.1"), 421);
   t.bad(28, "other_scheme", t.line("GET ftp://example.org/ HTTP/1.1"));
   t.bad(28, "absolute_with_userinfo", t.line("GET http://me@example.org/ HTTP/1.1"));
   t.bad(28, "absolute_without_host", t.line("GET http:/// HTTP/1.1"));
