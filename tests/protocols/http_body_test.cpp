@@ -364,5 +364,23 @@ TEST_F(http_body_server, a_handler_has_a_deadline_where_one_is_set) {
   EXPECT_EQ(a.field("Connection"), "close");
 }
 
+TEST_F(http_body_server, the_deadline_of_a_handler_ends_where_its_answer_begins) {
+  http_test_server::settings of;
+  of.http.deadlines.handler_ms = 50;
+  start(
+      [](http::server& web) {
+        web.get("/", [](request&, response& rs) -> task<> {
+          for (int i = 0; i != 10; ++i) {
+            if (!co_await rs.write("x")) co_return;
+            co_await catenet::sleep(20);
+          }
+        });
+      },
+      of);
+  const http_answer a = ask(get("/"));
+  EXPECT_EQ(a.status, 200);
+  EXPECT_EQ(a.body, "xxxxxxxxxx");
+}
+
 }  // namespace
 }  // namespace catenet::test

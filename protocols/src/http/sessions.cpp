@@ -169,13 +169,10 @@ void sessions::time_out(connection& c) {
     return c.congested ? void() : s.close();
   }
   exchange& x = *c.current;
-  if (!c.discarding && handler_ms != 0 && core_.now_ms() - x.started_ms >= handler_ms) {
+  if (!c.discarding && !x.piecewise && handler_ms != 0 && core_.now_ms() - x.started_ms >= handler_ms) {
     constexpr fault too_long{503, "the request took too long"};
     c.current = nullptr;
-    if (x.piecewise)
-      s.close();
-    else
-      give_up(too_long);
+    give_up(too_long);
     return desert(x, too_long);
   }
   const bool waits = c.discarding || x.body_waiter;
@@ -313,7 +310,7 @@ void sessions::watch(connection& c) {
     c.watching = true;
     c.body_bytes = 0;
     c.wire->set_deadline(listener_.body_ms);
-  } else if (handler_ms != 0) {
+  } else if (handler_ms != 0 && !x.piecewise) {
     c.wire->set_deadline(handler_ms - std::min(handler_ms, core_.now_ms() - x.started_ms));
   } else {
     c.wire->clear_deadline();
