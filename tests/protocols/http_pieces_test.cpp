@@ -11,6 +11,7 @@
 #include "http/content_coding.hpp"
 #include "http/mime.hpp"
 #include "http/proxy_header.hpp"
+#include "support/gzip.hpp"
 
 #include <gtest/gtest.h>
 #include <zlib.h>
@@ -297,6 +298,29 @@ TEST_F(http_pieces, gzip_there_and_back) {
     EXPECT_EQ(plain.validate(), nullptr);
     EXPECT_EQ(expands->add(chain::copy_of("x"), plain), expander::progress::broken) << "nothing may follow";
   }
+}
+
+TEST_F(http_pieces, gzip_may_have_several_members) {
+  const std::string members = gzip("hello, ") + gzip("") + gzip("world");
+  for (std::size_t cut = 0; cut <= members.size(); ++cut) {
+    const auto expands = expander::make("gzip", 100);
+    chain plain;
+    expands->add(chain::copy_of(members.substr(0, cut)), plain);
+    EXPECT_EQ(expands->add(chain::copy_of(members.substr(cut)), plain), expander::progress::end) << cut;
+    EXPECT_EQ(plain.to_string(), "hello, world") << cut;
+  }
+  std::string many;
+  for (int i = 0; i != 1000; ++i) many += gzip("x");
+  const auto expands = expander::make("gzip", 1000);
+  chain plain;
+  EXPECT_EQ(expands->add(chain::copy_of(many), plain), expander::progress::end);
+  EXPECT_EQ(plain.to_string(), std::string(1000, 'x'));
+  std::size_t rented = 0;
+  for (const auto& of : depot_.statistics().classes) rented += of.rented * of.size;
+  EXPECT_LT(rented, 200'000u) << "small members do not take a block each";
+  EXPECT_EQ(expands->add(chain::copy_of(gzip("x")), plain), expander::progress::too_long);
+  const auto other = expander::make("deflate", 100);
+  EXPECT_EQ(other->add(chain::copy_of(members), plain), expander::progress::broken) << "gzip has members";
 }
 
 TEST_F(http_pieces, row_67_expanding_ends_at_its_limit) {

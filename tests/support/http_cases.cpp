@@ -302,10 +302,15 @@ void applications(table& t) {
   };
   t.ok(67, "expanded", expand("gzip", gzip("hello")));
   t.ok(67, "up_to_the_limit", expand("gzip", gzip(std::string(10'000, 'x'))));
+  t.ok(67, "several_members", expand("gzip", gzip("he") + gzip("") + gzip("llo")));
+  t.ok(67, "identity", expand("identity", "hello"));
+  t.ok(67, "two_codings", expand("gzip, gzip", gzip(gzip("hello"))), 415);
+  t.ok(67, "two_lines", expand("identity\r\nContent-Encoding: gzip", gzip("hello")), 415);
   t.ok(67, "unknown_coding", expand("br", "x"), 415);
   closes("bomb", expand("gzip", gzip(std::string(1'000'000, 'x'))), 413);
   closes("no_gzip", expand("gzip", "hello"), 400);
   closes("cut_short", expand("gzip", gzip("hello").substr(0, 15)), 400);
+  closes("second_cut_short", expand("gzip", gzip("hello") + gzip("hello").substr(0, 15)), 400);
   closes("more_behind", expand("gzip", gzip("hello") + "x"), 400);
   const std::string up = "Connection: Upgrade\r\nUpgrade: nothing\r\n";
   t.ok(68, "with_a_body", "GET /up HTTP/1.1\r\nHost: a\r\n" + up + "Content-Length: 5\r\n\r\nhello", 400);
