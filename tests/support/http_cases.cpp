@@ -217,6 +217,7 @@ void chunks(table& t) {
   t.bad(38, "tab_behind", t.chunked("5\t\r\nhello\r\n0\r\n\r\n"));
   t.ok(39, "extension", t.chunked("5;a=b\r\nhello\r\n0;c\r\n\r\n"));
   t.ok(39, "quoted_extension", t.chunked("5;a=\"b c;d\"\r\nhello\r\n0\r\n\r\n"));
+  t.ok(39, "quotes_in_quotes", t.chunked("5;a=\"b\\\"c\\\\\";d\r\nhello\r\n0\r\n\r\n"));
   t.ok(39, "spaced_extension", t.chunked("5; a = b ; c\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "empty", t.chunked("5;\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "only_spaces", t.chunked("5; \r\nhello\r\n0\r\n\r\n"));
@@ -224,6 +225,9 @@ void chunks(table& t) {
   t.bad(40, "lf", t.chunked("5;a\nb\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "cr", t.chunked("5;a\rb\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "no_name", t.chunked("5;=b\r\nhello\r\n0\r\n\r\n"));
+  t.bad(40, "quote_without_end", t.chunked("5;a=\"b\r\nhello\r\n0\r\n\r\n"));
+  t.bad(40, "quote_with_escaped_end", t.chunked("5;a=\"b\\\"\r\nhello\r\n0\r\n\r\n"));
+  t.bad(40, "control_in_quotes", t.chunked("5;a=\"\x01\"\r\nhello\r\n0\r\n\r\n"));
   t.bad(41, "one_long_extension", t.chunked("5;a=" + std::string(5000, 'b') + "\r\nhello\r\n0\r\n\r\n"));
   std::string many;
   for (int i = 0; i != 60; ++i)
