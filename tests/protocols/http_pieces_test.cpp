@@ -89,6 +89,7 @@ TEST_F(http_pieces, preconditions_follow_rfc_9110) {
   EXPECT_TRUE(range_applies(with("If-Range: \"abc\"\r\n"), v));
   EXPECT_FALSE(range_applies(with("If-Range: W/\"abc\"\r\n"), v));
   EXPECT_FALSE(range_applies(with("If-Range: \"x\"\r\n"), v));
+  EXPECT_FALSE(range_applies(with("If-Range: \"abc\"\r\nIf-Range: \"abc\"\r\n"), v)) << "one, or none";
   EXPECT_TRUE(range_applies(with("If-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), v));
   EXPECT_FALSE(range_applies(with("If-Range: Sun, 06 Nov 1994 08:49:38 GMT\r\n"), v));
 }
@@ -118,14 +119,17 @@ TEST_F(http_pieces, rows_62_and_63_ranges) {
   EXPECT_EQ(ranges_of("bytes=50-1000", 100), "50+50 ");
   EXPECT_EQ(ranges_of("bytes=0-1, 5-6 ,-1", 100), "0+2 5+2 99+1 ");
   EXPECT_EQ(ranges_of("bytes=100-, 0-0", 100), "0+1 ") << "what cannot be satisfied is left out";
+  EXPECT_EQ(ranges_of("bytes=,1-2, ,5-5,", 100), "1+2 5+1 ") << "RFC 9110 §5.6.1.2";
+  EXPECT_EQ(ranges_of("bytes=100-200,", 100), "416");
   EXPECT_EQ(ranges_of("bytes=100-200", 100), "416");
   EXPECT_EQ(ranges_of("bytes=-0", 100), "416");
   EXPECT_EQ(ranges_of("bytes=0-", 0), "416");
   EXPECT_EQ(ranges_of("bytes=9223372036854775808-", 100), "416");
   EXPECT_EQ(ranges_of("bytes=0-9223372036854775808", 100), "0+100 ");
   EXPECT_EQ(ranges_of("bytes=0-99999999999999999999999999", 100), "0+100 ");
-  for (const char* ignored : {"bytes=5-4", "bytes=", "bytes=-", "bytes=a-b", "bytes=1", "bytes=1-2,",
-                              "bytes=0x1-5", "bytes=+1-5", "bytes 0-1", "lines=0-1", "", "bytes=0-1;5-6"})
+  for (const char* ignored :
+       {"bytes=5-4", "bytes=", "bytes=-", "bytes=a-b", "bytes=1", "bytes=,", "bytes= , ,", "bytes=0x1-5",
+        "bytes=+1-5", "bytes 0-1", "lines=0-1", "", "bytes=0-1;5-6"})
     EXPECT_EQ(ranges_of(ignored, 100), "whole") << ignored;
   EXPECT_EQ(ranges_of("bytes=0-50,40-60", 100), "whole") << "overlapping";
   EXPECT_EQ(ranges_of("bytes=0-,0-", 100), "whole");

@@ -282,6 +282,8 @@ void files(table& t) {
   file(62, "many_ranges", "ten", many + "\r\n", 200);
   file(62, "overlapping_ranges", "ten", "Range: bytes=0-5,5-9\r\n", 200);
   file(62, "two_ranges", "ten", "Range: bytes=0-1,8-\r\n", 206);
+  file(62, "two_lines", "ten", "Range: bytes=0-1\r\nRange: bytes=0-1\r\n", 200);
+  file(62, "empty_elements", "ten", "Range: bytes=,1-2,\r\n", 206);
   file(63, "two_to_63_first", "ten", "Range: bytes=9223372036854775808-\r\n", 416);
   file(63, "two_to_63_last", "ten", "Range: bytes=1-9223372036854775808\r\n", 206);
   file(63, "two_to_64_suffix", "ten", "Range: bytes=-18446744073709551616\r\n", 206);
