@@ -180,8 +180,8 @@ response_head sessions::head_of(exchange& x) {
   return h;
 }
 
-// What an answer is to be compressed with, by its type and what the client asks for.
-coding sessions::choose_coding(const exchange& x) const {
+// Whether an answer would be compressed for some client, by what the handler said of it.
+bool sessions::is_packable(const exchange& x) {
   const std::string_view fields = x.fields.view();
   std::string_view type = x.default_type;
   for (std::size_t at = 0; at < fields.size();) {
@@ -191,10 +191,17 @@ coding sessions::choose_coding(const exchange& x) const {
     if (equal_ignoring_case(name, "Content-Type")) type = line.substr(name.size() + 2);
     if (equal_ignoring_case(name, "Content-Encoding") || equal_ignoring_case(name, "ETag") ||
         equal_ignoring_case(name, "Content-Range"))
-      return coding::identity;
+      return false;
     at = end + 2;
   }
-  if (!is_compressible(type)) return coding::identity;
+  return is_compressible(type);
+}
+
+// What this client wants it compressed with. Another one may want something else, which caches have to know
+// (RFC 9110 §12.5.5).
+coding sessions::choose_coding(exchange& x) {
+  if (!is_packable(x)) return coding::identity;
+  x.rs.header("Vary", "Accept-Encoding");
   const unsigned brotli = coding_weight(x.head.fields, "br");
   const unsigned gzip = coding_weight(x.head.fields, "gzip");
   if (brotli == 0 && gzip == 0) return coding::identity;
@@ -213,7 +220,6 @@ void sessions::compress(exchange& x) {
   if (x.payload.empty() && !plain.append_copy(x.text.view())) return;
   chain packed;
   if (!packs->add(x.payload.empty() ? plain : x.payload, packed, compressor::until::end)) return;
-  x.rs.header("Vary", "Accept-Encoding");
   if (packed.bytes() >= bytes) return;
   x.rs.header("Content-Encoding", name_of(c));
   x.payload = std::move(packed);
@@ -259,7 +265,7 @@ void sessions::begin_pieces(exchange& x, chain& out) {
       o.on && !x.has_length && !never_has_body(x.status)) {
     const coding c = choose_coding(x);
     x.packs = compressor::make(c, o.level);
-    if (x.packs) x.rs.header("Vary", "Accept-Encoding").header("Content-Encoding", name_of(c));
+    if (x.packs) x.rs.header("Content-Encoding", name_of(c));
   }
   response_head h = head_of(x);
   if (h.framing != framing::none)

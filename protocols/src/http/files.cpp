@@ -35,7 +35,7 @@ void redirect_to_slash(request& rq, response& rs) {
   where += '/';
   if (!rq.query().empty()) (where += '?') += rq.query();
   rs.redirect(where, 301);
-  rs.html("it is a directory: there is a slash behind it\n");
+  rs.text("it is a directory: there is a slash behind it\n");
 }
 
 class directory {

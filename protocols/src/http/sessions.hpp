@@ -119,7 +119,8 @@ class sessions final : public protocol {
   void explain(exchange& x, const std::exception_ptr& what);
   void write_answer(batch& b, exchange& x, bool more_follows);
   void compress(exchange& x);
-  [[nodiscard]] coding choose_coding(const exchange& x) const;
+  [[nodiscard]] static bool is_packable(const exchange& x);
+  [[nodiscard]] static coding choose_coding(exchange& x);
   void begin_pieces(exchange& x, chain& out);
   bool pack(exchange& x, chain& piece, compressor::until how);
   bool frame(exchange& x, chain&& piece, chain& out);
