@@ -20,6 +20,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 using namespace catenet;
 
@@ -170,6 +171,14 @@ void pass_head(const http::reply_head& head, http::response& rs) {
   if (head.has_length) rs.length(head.content_length);
 }
 
+// An informational answer (RFC 9110 §15.2), but for 100: that is between the two of each connection.
+void pass_information(const http::reply_head& head, http::response& rs) {
+  std::vector<http::field> lines;
+  for (const http::field one : head.fields)
+    if (!stays_here(head.fields, one.name)) lines.push_back(one);
+  if (head.status != 100) rs.inform(head.status, lines);
+}
+
 task<> forward(http::client& upstream, const http::origin& to, http::request& rq, http::response& rs) {
   const std::optional<std::uint32_t> hops = hops_left(rq);
   if (hops == 0u) co_return answer_options(rs);
@@ -179,6 +188,7 @@ task<> forward(http::client& upstream, const http::origin& to, http::request& rq
   task<> up;
   if (with_body) up = upload(rq, c, broken);
   rq.on_gone([&c] { c.abort(); });
+  c.on_informational([&rs](const http::reply_head& head) { pass_information(head, rs); });
 
   const http::reply_head* head = co_await c.reply();
   if (broken) throw http::aborted(broken);  // the server answers that

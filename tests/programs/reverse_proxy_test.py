@@ -205,6 +205,21 @@ class Upstream(unittest.TestCase):
             self.assertIn(b"\r\nTrailer: X-T\r\n", head)
             self.assertEqual(body, b"5\r\nhello\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n")
 
+    def test_informational_answers_go_through(self):
+        answer = (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: X-B\r\nX-B: 1\r\n\r\n"
+                  b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        with HandPlayed() as upstream, Server("reverse_proxy", "--to", upstream.to) as proxy:
+            for version, hints in [(b"1.1", b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 102 Informational\r\n\r\n"),
+                                   (b"1.0", b"")]:
+                with self.subTest(version=version), connect(proxy.port) as client:
+                    client.sendall(b"GET / HTTP/" + version + b"\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    with upstream.accept() as server:
+                        read_head(server)
+                        server.sendall(answer)
+                        back = read_all(client)
+                    self.assertTrue(back.startswith(hints + b"HTTP/1.1 200 OK\r\n"), back)
+                    self.assertEqual(back.count(b"HTTP/1.1 "), hints.count(b"HTTP/1.1 ") + 1, back)
+
     def test_upstream_absent_slow_or_bad(self):
         nobody = free_port()
         with Server("reverse_proxy", "--to", f"127.0.0.1:{nobody}") as proxy:

@@ -282,6 +282,22 @@ void sessions::begin_pieces(exchange& x, chain& out) {
   r.commit(static_cast<std::size_t>(write_head(begin, h) - begin));
 }
 
+bool sessions::inform(exchange& x, std::uint16_t status, std::string_view lines) {
+  if (x.wire == nullptr || x.wire->closing() || x.piecewise || x.head.minor == 0) return false;
+  response_head h;
+  h.status = status;
+  h.framing = framing::none;
+  h.fields = lines;
+  chain out;
+  reservation r = out.reserve(head_size_max(h));
+  if (!r) return false;
+  char* const begin = reinterpret_cast<char*>(r.bytes().data());
+  r.commit(static_cast<std::size_t>(write_head(begin, h) - begin));
+  send_result result = send_result::sent;
+  send_aside(x, std::move(out), result);
+  return result == send_result::sent || result == send_result::queued;
+}
+
 bool sessions::write(exchange& x, chain&& piece, bool& waits) {
   if (x.wire == nullptr || x.wire->closing() || x.refused) return false;
   chain out;

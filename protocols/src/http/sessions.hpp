@@ -76,6 +76,8 @@ class sessions final : public protocol {
   bool pull(exchange& x);
   /// Sends a piece of a body. False when nobody is there; `waits` above the high watermark.
   bool write(exchange& x, chain&& piece, bool& waits);
+  /// Sends an informational answer with these lines. False when nobody may be told.
+  bool inform(exchange& x, std::uint16_t status, std::string_view lines);
   [[nodiscard]] core& home() const { return core_; }
   [[nodiscard]] const address_set& trusted() const { return service_.trusted; }
 
