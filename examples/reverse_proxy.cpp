@@ -14,9 +14,13 @@
 #include <CLI/CLI.hpp>
 #include <sys/resource.h>
 
+#include <charconv>
+#include <cstdint>
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 using namespace catenet;
 
@@ -52,10 +56,29 @@ bool is_any_of(std::string_view name, std::initializer_list<std::string_view> na
   return false;
 }
 
+// Whether everything that `open` begins has its `close`; a backslash inside takes the next character's
+// meaning.
+bool is_closed(std::string_view value, char open, char close) {
+  unsigned depth = 0;
+  for (std::size_t i = 0; i < value.size(); ++i) {
+    if (depth != 0 && value[i] == '\\')
+      ++i;
+    else if (depth != 0 && value[i] == close)
+      --depth;
+    else if (value[i] == open)
+      ++depth;
+  }
+  return depth == 0;
+}
+
+// What came, with what this proxy adds behind it. A quoted string or a comment without an end would swallow
+// that, whichever of the two its reader knows of: such a value goes no further.
 std::string joined(const http::fields& all, std::string_view name, const std::string& last) {
   std::string list;
   for (const http::field one : all)
-    if (http::equal_ignoring_case(one.name, name) && !one.value.empty()) list.append(one.value).append(", ");
+    if (http::equal_ignoring_case(one.name, name) && !one.value.empty() && is_closed(one.value, '"', '"') &&
+        is_closed(one.value, '(', ')'))
+      list.append(one.value).append(", ");
   return list + last;
 }
 
@@ -66,7 +89,28 @@ std::string forwarded_for(const endpoint& peer) {
   return host.find(':') == std::string::npos ? host : "\"[" + host + "]\"";
 }
 
-http::client_request request_for(http::request& rq) {
+constexpr http::method passed_on[] = {http::method::get,     http::method::post,    http::method::put,
+                                      http::method::delete_, http::method::options, http::method::patch};
+
+// Over how many more proxies an OPTIONS request may go, where it says so (RFC 9110 §7.6.2). TRACE goes over
+// none.
+std::optional<std::uint32_t> hops_left(const http::request& rq) {
+  const auto value = rq.header("Max-Forwards");
+  if (rq.method() != http::method::options || !value) return std::nullopt;
+  std::uint32_t hops = 0;
+  const auto [end, why] = std::from_chars(value->data(), value->data() + value->size(), hops);
+  if (why == std::errc::invalid_argument || end != value->data() + value->size()) return std::nullopt;
+  return why == std::errc::result_out_of_range ? ~std::uint32_t{0} : hops;
+}
+
+// What the last one of them says of itself.
+void answer_options(http::response& rs) {
+  std::string allowed = "HEAD";
+  for (const http::method m : passed_on) allowed.append(", ").append(name_of(m));
+  rs.status(204).header("Allow", allowed);
+}
+
+http::client_request request_for(http::request& rq, std::optional<std::uint32_t> hops) {
   const http::request_head& head = rq.head();
   std::string target{head.target};
   if (!target.starts_with('/')) {  // absolute-form: only the path is the upstream's business
@@ -77,10 +121,11 @@ http::client_request request_for(http::request& rq) {
   const std::string_view host = rq.authority();
   if (!host.empty()) made.host(host);
   for (const http::field one : head.fields)
-    if (!stays_here(head.fields, one.name) &&
+    if (!stays_here(head.fields, one.name) && !(hops && is_any_of(one.name, {"max-forwards"})) &&
         !is_any_of(one.name, {"host", "expect", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host",
                               "forwarded", "via"}))
       made.header(one.name, one.value);
+  if (hops) made.header("Max-Forwards", std::to_string(*hops - 1));
   const endpoint peer = rq.remote();
   std::string forwarded = "for=" + forwarded_for(peer) + ";proto=http";
   if (!host.empty()) forwarded.append(";host=\"").append(host).append("\"");
@@ -103,6 +148,8 @@ task<> upload(http::request& rq, http::call& c, http::fault& broken) {
   try {
     while (std::optional<chain> part = co_await rq.body().next())
       if (!co_await c.write(std::move(*part))) co_return;
+    if (const http::trailer_parser* all = rq.body().trailers())
+      all->for_each([&](const http::field& one) { c.trailer(one.name, one.value); });
     c.finish();
   } catch (const http::aborted& a) {
     broken = a.why();
@@ -124,13 +171,24 @@ void pass_head(const http::reply_head& head, http::response& rs) {
   if (head.has_length) rs.length(head.content_length);
 }
 
+// An informational answer (RFC 9110 §15.2), but for 100: that is between the two of each connection.
+void pass_information(const http::reply_head& head, http::response& rs) {
+  std::vector<http::field> lines;
+  for (const http::field one : head.fields)
+    if (!stays_here(head.fields, one.name)) lines.push_back(one);
+  if (head.status != 100) rs.inform(head.status, lines);
+}
+
 task<> forward(http::client& upstream, const http::origin& to, http::request& rq, http::response& rs) {
-  http::call c = upstream.start(to, request_for(rq));
+  const std::optional<std::uint32_t> hops = hops_left(rq);
+  if (hops == 0u) co_return answer_options(rs);
+  http::call c = upstream.start(to, request_for(rq, hops));
   http::fault broken;
   const bool with_body = rq.head().chunked || rq.head().has_length;
   task<> up;
   if (with_body) up = upload(rq, c, broken);
   rq.on_gone([&c] { c.abort(); });
+  c.on_informational([&rs](const http::reply_head& head) { pass_information(head, rs); });
 
   const http::reply_head* head = co_await c.reply();
   if (broken) throw http::aborted(broken);  // the server answers that
@@ -184,8 +242,7 @@ int main(int argc, char** argv) {
   engine net{o.settings};
   http::client upstream{net, o.client};
   http::server web{net};
-  for (const http::method m : {http::method::get, http::method::post, http::method::put,
-                               http::method::delete_, http::method::options, http::method::patch})
+  for (const http::method m : passed_on)
     web.on(m, "/{rest...}",
            [&](http::request& rq, http::response& rs) -> task<> { return forward(upstream, to, rq, rs); },
            {.max_body = ~std::uint64_t{0} >> 1});

@@ -95,7 +95,7 @@ class Root(unittest.TestCase):
         self.assertEqual(ask(self.port, "GET", "/a%20b.txt")[1]["content-type"], "text/plain; charset=utf-8")
         self.assertEqual(ask(self.port, "GET", "/sub/")[2], b"<p>index</p>")
         status, headers, _ = ask(self.port, "GET", "/sub")
-        self.assertEqual((status, headers["location"], headers["content-type"]), (301, "/sub/", "text/html; charset=utf-8"))
+        self.assertEqual((status, headers["location"], headers["content-type"]), (301, "/sub/", "text/plain; charset=utf-8"))
         status, headers, body = ask(self.port, "GET", "/empty.css")
         self.assertEqual((status, headers["content-length"], body), (200, "0", b""))
 

@@ -130,6 +130,37 @@ class Upstream(unittest.TestCase):
             for gone in (b"X-Internal", b"Keep-Alive"):
                 self.assertNotIn(gone, back)
 
+    def test_no_client_hides_what_the_proxy_adds(self):
+        ours = 'for=127.0.0.1;proto=http;host="x"'
+        rows = [('for="a', ours), ('for="a\\"', ours), ('for="a\\\\"', f'for="a\\\\", {ours}'), ('for="(a"', ours),
+                ('for=(")', ours), ('for=a;by="b"', f'for=a;by="b", {ours}'), ('for=b\r\nForwarded: for="c', f"for=b, {ours}")]
+        vias = [("1.0 x (comm", "1.1 catenet"), ("1.0 x (a (b)", "1.1 catenet"), ("1.0 x (a\\)", "1.1 catenet"),
+                ("1.0 x (a (b))", "1.0 x (a (b)), 1.1 catenet"), ("1.0 x", "1.0 x, 1.1 catenet")]
+        answer = b"HTTP/1.1 200 OK\r\nVia: 1.1 y (comm\r\nContent-Length: 0\r\n\r\n"
+        with HandPlayed() as upstream, Server("reverse_proxy", "--to", upstream.to) as proxy:
+            for name, sent, wanted in [("Forwarded", *row) for row in rows] + [("Via", *row) for row in vias]:
+                with self.subTest(sent=sent):
+                    request = f"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{name}: {sent}\r\n\r\n"
+                    head, back = self.exchange(proxy, upstream, request.encode(), answer)
+                    lines = head.decode().split("\r\n")
+                    self.assertEqual([line for line in lines if line.startswith(name + ":")], [f"{name}: {wanted}"])
+                    self.assertIn(b"\r\nVia: 1.1 catenet\r\n", back)
+
+    def test_options_goes_as_far_as_it_may(self):
+        with HandPlayed() as upstream, Server("reverse_proxy", "--to", upstream.to) as proxy:
+            with connect(proxy.port) as client:
+                client.sendall(b"OPTIONS /a HTTP/1.1\r\nHost: a\r\nMax-Forwards: 0\r\n\r\n")
+                head, _ = read_head(client)
+                self.assertTrue(head.startswith(b"HTTP/1.1 204 "), head)
+                self.assertIn(b"\r\nAllow: ", head)
+            answer = b"HTTP/1.1 204 No Content\r\n\r\n"
+            for method, sent, wanted in [("OPTIONS", "1", "0"), ("OPTIONS", "010", "9"), ("OPTIONS", "x", "x"),
+                                         ("OPTIONS", "99999999999999999999", "4294967294"), ("GET", "0", "0")]:
+                with self.subTest(method=method, sent=sent):
+                    request = f"{method} /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nMax-Forwards: {sent}\r\n\r\n"
+                    head, _ = self.exchange(proxy, upstream, request.encode(), answer)
+                    self.assertIn(f"\r\nMax-Forwards: {wanted}\r\n", head.decode())
+
     def test_answers_of_every_framing(self):
         rows = [
             (b"GET", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", b"Content-Length: 0\r\n"),
@@ -161,6 +192,34 @@ class Upstream(unittest.TestCase):
                     back = read_all(client)
             self.assertTrue(back.endswith(b"5\r\nhello\r\n0\r\nDigest: x\r\n\r\n"), back)
 
+    def test_trailers_of_a_request_go_through(self):
+        with HandPlayed() as upstream, Server("reverse_proxy", "--to", upstream.to) as proxy, connect(proxy.port) as client:
+            client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n"
+                           b"5\r\nhello\r\n0\r\nX-T: 1\r\nContent-Length: 7\r\nX-U: 2\r\n\r\n")
+            with upstream.accept() as server:
+                head, body = read_head(server)
+                while not body.endswith(b"\r\n\r\n"):
+                    body += server.recv(65536)
+                server.sendall(b"HTTP/1.1 204 No Content\r\n\r\n")
+                self.assertTrue(read_head(client)[0].startswith(b"HTTP/1.1 204 "))
+            self.assertIn(b"\r\nTrailer: X-T\r\n", head)
+            self.assertEqual(body, b"5\r\nhello\r\n0\r\nX-T: 1\r\nX-U: 2\r\n\r\n")
+
+    def test_informational_answers_go_through(self):
+        answer = (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\nConnection: X-B\r\nX-B: 1\r\n\r\n"
+                  b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        with HandPlayed() as upstream, Server("reverse_proxy", "--to", upstream.to) as proxy:
+            for version, hints in [(b"1.1", b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 102 Informational\r\n\r\n"),
+                                   (b"1.0", b"")]:
+                with self.subTest(version=version), connect(proxy.port) as client:
+                    client.sendall(b"GET / HTTP/" + version + b"\r\nHost: a\r\nConnection: close\r\n\r\n")
+                    with upstream.accept() as server:
+                        read_head(server)
+                        server.sendall(answer)
+                        back = read_all(client)
+                    self.assertTrue(back.startswith(hints + b"HTTP/1.1 200 OK\r\n"), back)
+                    self.assertEqual(back.count(b"HTTP/1.1 "), hints.count(b"HTTP/1.1 ") + 1, back)
+
     def test_upstream_absent_slow_or_bad(self):
         nobody = free_port()
         with Server("reverse_proxy", "--to", f"127.0.0.1:{nobody}") as proxy:
@@ -187,7 +246,8 @@ class Upstream(unittest.TestCase):
                         reset(server)
                     elif answer is not None:
                         server.sendall(answer)
-                        server.shutdown(socket.SHUT_WR)
+                        with contextlib.suppress(OSError):  # what it could not take it has reset already
+                            server.shutdown(socket.SHUT_WR)
                     return int(read_head(client)[0].split()[1])
             return int(read_head(client)[0].split()[1])
 

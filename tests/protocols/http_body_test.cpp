@@ -161,6 +161,31 @@ TEST_F(http_body_server, row_48_100_is_sent_when_the_body_is_read) {
   EXPECT_EQ(ask(post("/text", "Expect: 200-ok\r\nContent-Length: 5\r\n", "")).status, 417) << "row 49";
 }
 
+TEST_F(http_body_server, row_48_no_100_is_sent_inside_an_answer) {
+  start([](http::server& web) {
+    web.post("/", [](request& rq, response& rs) -> task<> {
+      rs.length(4);
+      co_await rs.write("ab");
+      while (co_await rq.body().next()) {
+      }
+      co_await rs.write("cd");
+    });
+  });
+  http_test_client client{server_->port()};
+  client.send(post("/", "Expect: 100-continue\r\nContent-Length: 3\r\n", ""));
+  std::string got;
+  while (!got.ends_with("\r\n\r\nab")) {
+    const std::string more = client.read_some(1);
+    ASSERT_FALSE(more.empty()) << got;
+    got += more;
+  }
+  client.send("xyz");
+  got += client.read_all();
+  EXPECT_TRUE(got.ends_with("\r\n\r\nabcd")) << got;
+  EXPECT_EQ(got.find("100 Continue"), std::string::npos);
+  EXPECT_NE(got.find("Connection: close\r\n"), std::string::npos) << "the body may come, or not";
+}
+
 TEST_F(http_body_server, row_51_an_unread_body_is_taken_in_up_to_a_limit) {
   http_test_server::settings of;
   of.http.discard_max = 10'000;
@@ -182,6 +207,39 @@ TEST_F(http_body_server, row_51_an_unread_body_is_taken_in_up_to_a_limit) {
   EXPECT_EQ(chunked.read().body, "ignored");
   chunked.send("4e20\r\n" + std::string(20'000, 'x') + "\r\n0\r\n\r\n" + get("/"));
   EXPECT_TRUE(chunked.at_end());
+}
+
+// Each of these answers is given already when it turns out that the connection has to end.
+TEST_F(http_body_server, an_unread_body_that_ends_the_connection_takes_no_answer_along) {
+  http_test_server::settings of;
+  of.http.discard_max = 10'000;
+  start(
+      [](http::server& web) {
+        body_routes(web);
+        web.post("/slow", [](request&, response& rs) -> task<> {
+          co_await catenet::sleep(50);
+          rs.text("slow");
+        });
+      },
+      of);
+  const std::string coding = "Transfer-Encoding: chunked\r\n";
+  const std::string good = with_length("/ignore", "one") + with_length("/ignore", "two");
+  const std::string too_much = "4e20\r\n" + std::string(20'000, 'x') + "\r\n0\r\n\r\n";
+  for (const std::string& body : {std::string{"zz\r\n"}, std::string{"0\r\nno colon\r\n\r\n"}, too_much}) {
+    http_test_client client{server_->port()};
+    client.send(good + post("/ignore", coding, body) + get("/"));
+    for (int i = 0; i != 3; ++i) EXPECT_EQ(client.read().body, "ignored") << i << ' ' << body.substr(0, 20);
+    EXPECT_TRUE(client.at_end());
+    http_test_client waits{server_->port()};
+    waits.send(post("/slow", coding, body) + get("/"));
+    EXPECT_EQ(waits.read().body, "slow") << body.substr(0, 20);
+    EXPECT_TRUE(waits.at_end());
+  }
+  http_test_client client{server_->port()};
+  client.send(post("/slow", "Content-Length: 100\r\n", "half"));
+  client.finish_sending();
+  EXPECT_EQ(client.read().body, "slow");
+  EXPECT_TRUE(client.at_end());
 }
 
 TEST_F(http_body_server, a_handler_that_does_not_read_holds_its_peer_back) {
@@ -304,6 +362,24 @@ TEST_F(http_body_server, a_handler_has_a_deadline_where_one_is_set) {
   const http_answer a = ask(get("/"));
   EXPECT_EQ(a.status, 503);
   EXPECT_EQ(a.field("Connection"), "close");
+}
+
+TEST_F(http_body_server, the_deadline_of_a_handler_ends_where_its_answer_begins) {
+  http_test_server::settings of;
+  of.http.deadlines.handler_ms = 50;
+  start(
+      [](http::server& web) {
+        web.get("/", [](request&, response& rs) -> task<> {
+          for (int i = 0; i != 10; ++i) {
+            if (!co_await rs.write("x")) co_return;
+            co_await catenet::sleep(20);
+          }
+        });
+      },
+      of);
+  const http_answer a = ask(get("/"));
+  EXPECT_EQ(a.status, 200);
+  EXPECT_EQ(a.body, "xxxxxxxxxx");
 }
 
 }  // namespace

@@ -218,12 +218,17 @@ TEST_F(http_feature_server, answers_are_compressed_where_it_is_asked_for_and_wor
     EXPECT_EQ(a.field("Vary"), "Accept-Encoding") << target;
     EXPECT_LT(a.body.size(), text.size() / 2) << target;
     EXPECT_EQ(gunzip(a.body), text) << target;
-    EXPECT_EQ(ask(get(target)).body, text) << target;
+    const http_answer plain = ask(get(target));
+    EXPECT_EQ(plain.body, text) << target;
+    EXPECT_EQ(plain.field("Vary"), "Accept-Encoding") << target << ": another client gets another answer";
   }
   EXPECT_EQ(ask(get("/text", "Accept-Encoding: gzip, br\r\n")).field("Content-Encoding"), "br");
   EXPECT_EQ(ask(get("/small", gzip_please)).body, "small");
-  for (const char* target : {"/image", "/tagged", "/coded"})
-    EXPECT_EQ(ask(get(target, gzip_please)).body, text) << target;
+  for (const char* target : {"/image", "/tagged", "/coded"}) {
+    const http_answer a = ask(get(target, gzip_please));
+    EXPECT_EQ(a.body, text) << target;
+    EXPECT_EQ(a.field("Vary"), std::nullopt) << target;
+  }
 }
 
 TEST_F(http_feature_server, row_67_compressed_requests_are_expanded_up_to_a_limit) {

@@ -103,6 +103,7 @@ TEST_F(http_file_server, directories_have_an_index_and_a_slash) {
   const http_answer a = ask("/deep?x=1");
   EXPECT_EQ(a.status, 301);
   EXPECT_EQ(a.field("Location"), "/deep/?x=1");
+  EXPECT_EQ(a.field("Content-Type"), "text/plain; charset=utf-8");
   EXPECT_EQ(ask("/below").field("Location"), "/below/");
   EXPECT_EQ(ask("/deep/er/").status, 404) << "no index there";
   EXPECT_EQ(ask("/a.txt/").status, 404);

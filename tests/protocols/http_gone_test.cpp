@@ -80,9 +80,10 @@ TEST_F(http_gone_server, fin_counts_as_the_end_only_where_that_is_asked_for) {
   EXPECT_EQ(whole.read().body, "hello");
 }
 
-TEST_F(http_gone_server, the_deadline_of_a_handler_tells_all_that_wait_in_it) {
+TEST_F(http_gone_server, the_deadlines_of_handler_and_client_tell_all_that_wait) {
   http_test_server::settings of;
   of.http.deadlines.handler_ms = 50;
+  of.http.deadlines.send_ms = 300;
   waiting_routes routes;
   auto told = routes.told.get_future();
   std::promise<bool> written;
@@ -102,7 +103,7 @@ TEST_F(http_gone_server, the_deadline_of_a_handler_tells_all_that_wait_in_it) {
   EXPECT_TRUE(comes(told));
   http_test_client slow{server_->port(), 4096};
   slow.send(get("/flood"));
-  EXPECT_TRUE(comes(wrote)) << "write() is false once the time is over";
+  EXPECT_TRUE(comes(wrote)) << "write() is false once the client has taken nothing for that long";
 }
 
 TEST_F(http_gone_server, nobody_is_told_after_the_handler_has_answered) {

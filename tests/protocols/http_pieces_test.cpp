@@ -11,6 +11,7 @@
 #include "http/content_coding.hpp"
 #include "http/mime.hpp"
 #include "http/proxy_header.hpp"
+#include "support/gzip.hpp"
 
 #include <gtest/gtest.h>
 #include <zlib.h>
@@ -88,6 +89,7 @@ TEST_F(http_pieces, preconditions_follow_rfc_9110) {
   EXPECT_TRUE(range_applies(with("If-Range: \"abc\"\r\n"), v));
   EXPECT_FALSE(range_applies(with("If-Range: W/\"abc\"\r\n"), v));
   EXPECT_FALSE(range_applies(with("If-Range: \"x\"\r\n"), v));
+  EXPECT_FALSE(range_applies(with("If-Range: \"abc\"\r\nIf-Range: \"abc\"\r\n"), v)) << "one, or none";
   EXPECT_TRUE(range_applies(with("If-Range: Sun, 06 Nov 1994 08:49:37 GMT\r\n"), v));
   EXPECT_FALSE(range_applies(with("If-Range: Sun, 06 Nov 1994 08:49:38 GMT\r\n"), v));
 }
@@ -117,14 +119,17 @@ TEST_F(http_pieces, rows_62_and_63_ranges) {
   EXPECT_EQ(ranges_of("bytes=50-1000", 100), "50+50 ");
   EXPECT_EQ(ranges_of("bytes=0-1, 5-6 ,-1", 100), "0+2 5+2 99+1 ");
   EXPECT_EQ(ranges_of("bytes=100-, 0-0", 100), "0+1 ") << "what cannot be satisfied is left out";
+  EXPECT_EQ(ranges_of("bytes=,1-2, ,5-5,", 100), "1+2 5+1 ") << "RFC 9110 §5.6.1.2";
+  EXPECT_EQ(ranges_of("bytes=100-200,", 100), "416");
   EXPECT_EQ(ranges_of("bytes=100-200", 100), "416");
   EXPECT_EQ(ranges_of("bytes=-0", 100), "416");
   EXPECT_EQ(ranges_of("bytes=0-", 0), "416");
   EXPECT_EQ(ranges_of("bytes=9223372036854775808-", 100), "416");
   EXPECT_EQ(ranges_of("bytes=0-9223372036854775808", 100), "0+100 ");
   EXPECT_EQ(ranges_of("bytes=0-99999999999999999999999999", 100), "0+100 ");
-  for (const char* ignored : {"bytes=5-4", "bytes=", "bytes=-", "bytes=a-b", "bytes=1", "bytes=1-2,",
-                              "bytes=0x1-5", "bytes=+1-5", "bytes 0-1", "lines=0-1", "", "bytes=0-1;5-6"})
+  for (const char* ignored :
+       {"bytes=5-4", "bytes=", "bytes=-", "bytes=a-b", "bytes=1", "bytes=,", "bytes= , ,", "bytes=0x1-5",
+        "bytes=+1-5", "bytes 0-1", "lines=0-1", "", "bytes=0-1;5-6"})
     EXPECT_EQ(ranges_of(ignored, 100), "whole") << ignored;
   EXPECT_EQ(ranges_of("bytes=0-50,40-60", 100), "whole") << "overlapping";
   EXPECT_EQ(ranges_of("bytes=0-,0-", 100), "whole");
@@ -297,6 +302,29 @@ TEST_F(http_pieces, gzip_there_and_back) {
     EXPECT_EQ(plain.validate(), nullptr);
     EXPECT_EQ(expands->add(chain::copy_of("x"), plain), expander::progress::broken) << "nothing may follow";
   }
+}
+
+TEST_F(http_pieces, gzip_may_have_several_members) {
+  const std::string members = gzip("hello, ") + gzip("") + gzip("world");
+  for (std::size_t cut = 0; cut <= members.size(); ++cut) {
+    const auto expands = expander::make("gzip", 100);
+    chain plain;
+    expands->add(chain::copy_of(members.substr(0, cut)), plain);
+    EXPECT_EQ(expands->add(chain::copy_of(members.substr(cut)), plain), expander::progress::end) << cut;
+    EXPECT_EQ(plain.to_string(), "hello, world") << cut;
+  }
+  std::string many;
+  for (int i = 0; i != 1000; ++i) many += gzip("x");
+  const auto expands = expander::make("gzip", 1000);
+  chain plain;
+  EXPECT_EQ(expands->add(chain::copy_of(many), plain), expander::progress::end);
+  EXPECT_EQ(plain.to_string(), std::string(1000, 'x'));
+  std::size_t rented = 0;
+  for (const auto& of : depot_.statistics().classes) rented += of.rented * of.size;
+  EXPECT_LT(rented, 200'000u) << "small members do not take a block each";
+  EXPECT_EQ(expands->add(chain::copy_of(gzip("x")), plain), expander::progress::too_long);
+  const auto other = expander::make("deflate", 100);
+  EXPECT_EQ(other->add(chain::copy_of(members), plain), expander::progress::broken) << "gzip has members";
 }
 
 TEST_F(http_pieces, row_67_expanding_ends_at_its_limit) {

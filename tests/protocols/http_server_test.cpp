@@ -481,5 +481,32 @@ TEST_F(http_server, serves_on_several_cores) {
   EXPECT_EQ(server_->web().statistics().requests, 1600u);
 }
 
+TEST_F(http_server, informational_answers_go_ahead_of_the_answer) {
+  start([](http::server& web) {
+    web.get("/", [](request&, response& rs) -> task<> {
+      const http::field link[] = {{"Link", "</a.css>"}};
+      const http::field bad[] = {{"A", "b\r\nC: d"}};
+      rs.header("X-Answer", "1");
+      const bool first = rs.inform(103, link);
+      const bool refused = rs.inform(103, bad) || rs.inform(101, {}) || rs.inform(200, {});
+      co_await catenet::sleep(1);
+      const bool second = rs.inform(199, {});
+      co_await rs.write(first && second && !refused ? "sent" : "not sent");
+      if (rs.inform(103, link)) co_await rs.write(" inside");
+    });
+  });
+  http_test_client client{server_->port()};
+  for (int i = 0; i != 2; ++i) {
+    client.send(get("/"));
+    EXPECT_EQ(client.read().head, "HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n");
+    EXPECT_EQ(client.read().head, "HTTP/1.1 199 Informational\r\n\r\n");
+    const http_answer a = client.read();
+    EXPECT_EQ(a.field("X-Answer"), "1");
+    EXPECT_EQ(a.field("Link"), std::nullopt);
+    EXPECT_EQ(a.body, "sent");
+  }
+  EXPECT_EQ(ask("GET / HTTP/1.0\r\n\r\n").body, "not sent");
+}
+
 }  // namespace
 }  // namespace catenet::test

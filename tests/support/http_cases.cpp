@@ -141,6 +141,8 @@ void request_lines(table& t) {
   t.ok(28, "absolute", t.line("GET http://example.org/ HTTP/1.1"));
   t.ok(28, "absolute_with_port", t.line("GET HTTP://example.org:8080/?x HTTP/1.1"));
   t.ok(28, "absolute_without_path", t.line("GET http://example.org HTTP/1.1"));
+  t.bad(28, "https_without_tls", t.line("GET https://example.org/ HTTP/1.1"), 421);
+  t.bad(28, "https_without_path", t.line("GET HTTPS://example.org HTTP/1.1"), 421);
   t.bad(28, "other_scheme", t.line("GET ftp://example.org/ HTTP/1.1"));
   t.bad(28, "absolute_with_userinfo", t.line("GET http://me@example.org/ HTTP/1.1"));
   t.bad(28, "absolute_without_host", t.line("GET http:/// HTTP/1.1"));
@@ -215,6 +217,7 @@ void chunks(table& t) {
   t.bad(38, "tab_behind", t.chunked("5\t\r\nhello\r\n0\r\n\r\n"));
   t.ok(39, "extension", t.chunked("5;a=b\r\nhello\r\n0;c\r\n\r\n"));
   t.ok(39, "quoted_extension", t.chunked("5;a=\"b c;d\"\r\nhello\r\n0\r\n\r\n"));
+  t.ok(39, "quotes_in_quotes", t.chunked("5;a=\"b\\\"c\\\\\";d\r\nhello\r\n0\r\n\r\n"));
   t.ok(39, "spaced_extension", t.chunked("5; a = b ; c\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "empty", t.chunked("5;\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "only_spaces", t.chunked("5; \r\nhello\r\n0\r\n\r\n"));
@@ -222,6 +225,9 @@ void chunks(table& t) {
   t.bad(40, "lf", t.chunked("5;a\nb\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "cr", t.chunked("5;a\rb\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "no_name", t.chunked("5;=b\r\nhello\r\n0\r\n\r\n"));
+  t.bad(40, "quote_without_end", t.chunked("5;a=\"b\r\nhello\r\n0\r\n\r\n"));
+  t.bad(40, "quote_with_escaped_end", t.chunked("5;a=\"b\\\"\r\nhello\r\n0\r\n\r\n"));
+  t.bad(40, "control_in_quotes", t.chunked("5;a=\"\x01\"\r\nhello\r\n0\r\n\r\n"));
   t.bad(41, "one_long_extension", t.chunked("5;a=" + std::string(5000, 'b') + "\r\nhello\r\n0\r\n\r\n"));
   std::string many;
   for (int i = 0; i != 60; ++i)
@@ -276,6 +282,8 @@ void files(table& t) {
   file(62, "many_ranges", "ten", many + "\r\n", 200);
   file(62, "overlapping_ranges", "ten", "Range: bytes=0-5,5-9\r\n", 200);
   file(62, "two_ranges", "ten", "Range: bytes=0-1,8-\r\n", 206);
+  file(62, "two_lines", "ten", "Range: bytes=0-1\r\nRange: bytes=0-1\r\n", 200);
+  file(62, "empty_elements", "ten", "Range: bytes=,1-2,\r\n", 206);
   file(63, "two_to_63_first", "ten", "Range: bytes=9223372036854775808-\r\n", 416);
   file(63, "two_to_63_last", "ten", "Range: bytes=1-9223372036854775808\r\n", 206);
   file(63, "two_to_64_suffix", "ten", "Range: bytes=-18446744073709551616\r\n", 206);
@@ -300,10 +308,15 @@ void applications(table& t) {
   };
   t.ok(67, "expanded", expand("gzip", gzip("hello")));
   t.ok(67, "up_to_the_limit", expand("gzip", gzip(std::string(10'000, 'x'))));
+  t.ok(67, "several_members", expand("gzip", gzip("he") + gzip("") + gzip("llo")));
+  t.ok(67, "identity", expand("identity", "hello"));
+  t.ok(67, "two_codings", expand("gzip, gzip", gzip(gzip("hello"))), 415);
+  t.ok(67, "two_lines", expand("identity\r\nContent-Encoding: gzip", gzip("hello")), 415);
   t.ok(67, "unknown_coding", expand("br", "x"), 415);
   closes("bomb", expand("gzip", gzip(std::string(1'000'000, 'x'))), 413);
   closes("no_gzip", expand("gzip", "hello"), 400);
   closes("cut_short", expand("gzip", gzip("hello").substr(0, 15)), 400);
+  closes("second_cut_short", expand("gzip", gzip("hello") + gzip("hello").substr(0, 15)), 400);
   closes("more_behind", expand("gzip", gzip("hello") + "x"), 400);
   const std::string up = "Connection: Upgrade\r\nUpgrade: nothing\r\n";
   t.ok(68, "with_a_body", "GET /up HTTP/1.1\r\nHost: a\r\n" + up + "Content-Length: 5\r\n\r\nhello", 400);

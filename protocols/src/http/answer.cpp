@@ -180,8 +180,8 @@ response_head sessions::head_of(exchange& x) {
   return h;
 }
 
-// What an answer is to be compressed with, by its type and what the client asks for.
-coding sessions::choose_coding(const exchange& x) const {
+// Whether an answer would be compressed for some client, by what the handler said of it.
+bool sessions::is_packable(const exchange& x) {
   const std::string_view fields = x.fields.view();
   std::string_view type = x.default_type;
   for (std::size_t at = 0; at < fields.size();) {
@@ -191,10 +191,17 @@ coding sessions::choose_coding(const exchange& x) const {
     if (equal_ignoring_case(name, "Content-Type")) type = line.substr(name.size() + 2);
     if (equal_ignoring_case(name, "Content-Encoding") || equal_ignoring_case(name, "ETag") ||
         equal_ignoring_case(name, "Content-Range"))
-      return coding::identity;
+      return false;
     at = end + 2;
   }
-  if (!is_compressible(type)) return coding::identity;
+  return is_compressible(type);
+}
+
+// What this client wants it compressed with. Another one may want something else, which caches have to know
+// (RFC 9110 §12.5.5).
+coding sessions::choose_coding(exchange& x) {
+  if (!is_packable(x)) return coding::identity;
+  x.rs.header("Vary", "Accept-Encoding");
   const unsigned brotli = coding_weight(x.head.fields, "br");
   const unsigned gzip = coding_weight(x.head.fields, "gzip");
   if (brotli == 0 && gzip == 0) return coding::identity;
@@ -213,7 +220,6 @@ void sessions::compress(exchange& x) {
   if (x.payload.empty() && !plain.append_copy(x.text.view())) return;
   chain packed;
   if (!packs->add(x.payload.empty() ? plain : x.payload, packed, compressor::until::end)) return;
-  x.rs.header("Vary", "Accept-Encoding");
   if (packed.bytes() >= bytes) return;
   x.rs.header("Content-Encoding", name_of(c));
   x.payload = std::move(packed);
@@ -254,12 +260,12 @@ void sessions::write_answer(batch& b, exchange& x, bool more_follows) {
 void sessions::begin_pieces(exchange& x, chain& out) {
   x.piecewise = true;
   if (x.status == 0) x.status = 200;
-  x.close_after = wants_close(x);
+  x.close_after = wants_close(x) || x.continue_owed;  // nobody knows whether the body will come
   if (const compression& o = service_.options.compression;
       o.on && !x.has_length && !never_has_body(x.status)) {
     const coding c = choose_coding(x);
     x.packs = compressor::make(c, o.level);
-    if (x.packs) x.rs.header("Vary", "Accept-Encoding").header("Content-Encoding", name_of(c));
+    if (x.packs) x.rs.header("Content-Encoding", name_of(c));
   }
   response_head h = head_of(x);
   if (h.framing != framing::none)
@@ -274,6 +280,22 @@ void sessions::begin_pieces(exchange& x, chain& out) {
   if (!r) return x.wire->abort();
   char* const begin = reinterpret_cast<char*>(r.bytes().data());
   r.commit(static_cast<std::size_t>(write_head(begin, h) - begin));
+}
+
+bool sessions::inform(exchange& x, std::uint16_t status, std::string_view lines) {
+  if (x.wire == nullptr || x.wire->closing() || x.piecewise || x.head.minor == 0) return false;
+  response_head h;
+  h.status = status;
+  h.framing = framing::none;
+  h.fields = lines;
+  chain out;
+  reservation r = out.reserve(head_size_max(h));
+  if (!r) return false;
+  char* const begin = reinterpret_cast<char*>(r.bytes().data());
+  r.commit(static_cast<std::size_t>(write_head(begin, h) - begin));
+  send_result result = send_result::sent;
+  send_aside(x, std::move(out), result);
+  return result == send_result::sent || result == send_result::queued;
 }
 
 bool sessions::write(exchange& x, chain&& piece, bool& waits) {
@@ -344,10 +366,15 @@ send_result sessions::flush(batch& b) {
   return result;
 }
 
+// Sends the answers that are gathered for a stream, before something else happens to it.
+void sessions::flush_gathered(stream& s) {
+  for (batch* b = batch_; b != nullptr; b = b->outer)
+    if (&b->to == &s) flush(*b);
+}
+
 // Sends for one exchange, behind whatever is gathered for its stream.
 void sessions::send_aside(exchange& x, chain&& bytes, send_result& result) {
-  for (batch* b = batch_; b != nullptr; b = b->outer)
-    if (&b->to == x.wire) flush(*b);
+  flush_gathered(*x.wire);
   result = x.wire->send(std::move(bytes));
   if (result == send_result::over_limit) x.wire->abort();
 }

@@ -46,9 +46,13 @@ std::optional<std::uint64_t> body::length() const {
   return exchange_.head.content_length;
 }
 
+const trailer_parser* body::trailers() const {
+  return exchange_.body_left() ? nullptr : exchange_.decoder.trailers();
+}
+
 std::optional<std::string_view> body::trailer(std::string_view name) const {
-  const trailer_parser* all = exchange_.decoder.trailers();
-  if (all == nullptr || exchange_.body_left()) return std::nullopt;
+  const trailer_parser* all = trailers();
+  if (all == nullptr) return std::nullopt;
   return all->find(name);
 }
 

@@ -165,14 +165,30 @@ bool body_decoder::size_line(unsigned char c, const limits& most) {
     return true;
   }
   if (++extensions_ > most.extension_bytes) return fail(400, "chunk extensions are too long");
-  const bool space = c == ' ' || c == '\t';
   if (c >= 0x7f || (c < 0x20 && c != '\t'))
     return fail(400, "a chunk extension has a character that may not stand there");
-  if (state_ == state::extension && !space) {
-    if (!is(static_cast<char>(c), char_token)) return fail(400, "a chunk extension has no name");
-    state_ = state::in_extension;
+  return extension(c);
+}
+
+// One character behind the ';', which may stand there. A quoted value (RFC 9110 §5.6.4) ends with its quote.
+bool body_decoder::extension(unsigned char c) {
+  switch (state_) {
+    case state::extension:
+      if (c == ' ' || c == '\t') return true;
+      if (!is(static_cast<char>(c), char_token)) return fail(400, "a chunk extension has no name");
+      state_ = state::in_extension;
+      return true;
+    case state::in_extension:
+      if (c == '"') state_ = state::in_quotes;
+      return true;
+    case state::in_quotes:
+      if (c == '"') state_ = state::in_extension;
+      if (c == '\\') state_ = state::escaped;
+      return true;
+    default:
+      state_ = state::in_quotes;
+      return true;
   }
-  return true;
 }
 
 bool body_decoder::size_digit(unsigned char c) {

@@ -24,6 +24,8 @@ void call::reply_awaiter::await_suspend(std::coroutine_handle<> who) {
 }
 const reply_head* call::reply_awaiter::await_resume() const { return of.has_head ? &of.head : nullptr; }
 
+void call::on_informational(callback<void(const reply_head&)> f) { state_->told = std::move(f); }
+
 bool call::next_awaiter::await_ready() { return of.home.pull(of); }
 void call::next_awaiter::await_suspend(std::coroutine_handle<> who) {
   of.reader = who;

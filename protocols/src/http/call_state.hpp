@@ -51,6 +51,7 @@ struct call_state final : timer, std::enable_shared_from_this<call_state> {
   chain input;  ///< received and not yet looked at
   chain part;   ///< of the body, on its way to the reader
   client_error failed;
+  callback<void(const reply_head&)> told;  ///< of informational answers
   std::uint32_t informational = 0;
   std::uint32_t redirects = 0;  ///< followed
   std::uint64_t skipped = 0;    ///< bytes of a redirect's body

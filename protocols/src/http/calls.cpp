@@ -302,6 +302,8 @@ void calls::read_head(call_state& c) {
     if (c.head.status == 101) return broken(c, {502, "a change of protocol that nobody asked for"});
     if (++c.informational > options_.informational_max)
       return broken(c, {502, "too many informational answers"});
+    if (c.told) c.told(c.head);
+    if (c.over()) return;
     c.parser.reset();
   }
 }

@@ -74,6 +74,7 @@ std::uint16_t check_preconditions(const fields& f, method m, const validators& o
 bool range_applies(const fields& f, const validators& of) {
   const auto value = f.find("If-Range");
   if (!value) return true;
+  if (f.count("If-Range") != 1) return false;
   if (value->starts_with('"')) return *value == of.etag;
   return read_http_date(*value) == of.modified_s;
 }
@@ -85,9 +86,9 @@ range_set::verdict range_set::read(std::string_view value, std::uint64_t size) {
     return verdict::whole;
   std::size_t asked = 0;
   const bool well_formed = for_each_element(value.substr(unit.size()), [&](std::string_view one) {
-    return ++asked <= ranges_max && add(one, size);
+    return one.empty() || (++asked <= ranges_max && add(one, size));  // RFC 9110 §5.6.1.2
   });
-  if (!well_formed) return verdict::whole;
+  if (!well_formed || asked == 0) return verdict::whole;
   if (count_ == 0) return verdict::unsatisfiable;
   for (std::size_t i = 0; i != count_; ++i)
     for (std::size_t j = 0; j != i; ++j) {

@@ -14,6 +14,7 @@ namespace {
 
 constexpr std::size_t piece_bytes = 4096;
 constexpr int gzip_window = 15 + 16;         // zlib's way to ask for a gzip wrapping
+constexpr Bytef gzip_first_byte = 0x1f;      // of each member's header
 constexpr int any_inflate_window = 15 + 32;  // gzip or zlib, told by the first bytes
 
 Bytef* zlib_in(std::span<const std::byte> bytes) {
@@ -122,19 +123,40 @@ std::unique_ptr<compressor> compressor::make(coding c, int level) {
 struct expander::state {
   z_stream z{};
   std::uint64_t left;
+  bool members = false;  // another may follow the one that ended (gzip, RFC 1952 §2.2)
   bool ended = false;
   ~state() { inflateEnd(&z); }
+
+  // Whether what follows the end of a member begins another one.
+  bool next_member() {
+    if (!members || *z.next_in != gzip_first_byte || inflateReset2(&z, gzip_window) != Z_OK) return false;
+    ended = false;
+    return true;
+  }
+  // Expands into `room` what goes in, over the ends of members. Any other result than Z_OK is a fault.
+  int fill(std::span<std::byte> room) {
+    z.next_out = reinterpret_cast<Bytef*>(room.data());
+    z.avail_out = static_cast<uInt>(room.size());
+    while (z.avail_in != 0 && z.avail_out != 0) {
+      if (ended && !next_member()) return Z_DATA_ERROR;
+      const int result = inflate(&z, Z_NO_FLUSH);
+      ended = result == Z_STREAM_END;
+      if (result != Z_OK && !ended) return result;
+    }
+    return Z_OK;
+  }
 };
 
 expander::expander(std::unique_ptr<state> s) : state_(std::move(s)) {}
 expander::~expander() = default;
 
 std::unique_ptr<expander> expander::make(std::string_view content_encoding, std::uint64_t bytes_max) {
-  if (!equal_ignoring_case(content_encoding, "gzip") && !equal_ignoring_case(content_encoding, "x-gzip") &&
-      !equal_ignoring_case(content_encoding, "deflate"))
-    return nullptr;
+  const bool members =
+      equal_ignoring_case(content_encoding, "gzip") || equal_ignoring_case(content_encoding, "x-gzip");
+  if (!members && !equal_ignoring_case(content_encoding, "deflate")) return nullptr;
   auto s = std::make_unique<state>();
   s->left = bytes_max;
+  s->members = members;
   if (inflateInit2(&s->z, any_inflate_window) != Z_OK) return nullptr;
   return std::unique_ptr<expander>{new expander{std::move(s)}};
 }
@@ -145,19 +167,14 @@ expander::progress expander::add(const chain& in, chain& out) {
     s.z.next_in = zlib_in(piece);
     s.z.avail_in = static_cast<uInt>(piece.size());
     while (s.z.avail_in != 0) {
-      if (s.ended) return progress::broken;
       reservation room = out.reserve(piece_bytes);
       if (!room) return progress::too_long;
-      s.z.next_out = reinterpret_cast<Bytef*>(room.bytes().data());
-      s.z.avail_out = static_cast<uInt>(room.bytes().size());
-      const int result = inflate(&s.z, Z_NO_FLUSH);
+      const int result = s.fill(room.bytes());
       const std::size_t written = room.bytes().size() - s.z.avail_out;
       room.commit(written);
       if (written > s.left) return progress::too_long;
       s.left -= written;
-      s.ended = result == Z_STREAM_END;
-      if (result != Z_OK && result != Z_STREAM_END && result != Z_BUF_ERROR) return progress::broken;
-      if (result == Z_BUF_ERROR && written == 0) return progress::broken;
+      if (result != Z_OK) return progress::broken;
     }
   }
   return s.ended ? progress::end : progress::more;

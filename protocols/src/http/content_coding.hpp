@@ -37,7 +37,7 @@ class expander {
 
   enum class progress : std::uint8_t { more, end, too_long, broken };
   /// Takes all of `in` and appends what comes out; stops as soon as that is too long. What follows the end is
-  /// broken.
+  /// broken, unless it is another member of a gzip.
   progress add(const chain& in, chain& out);
 
  private:

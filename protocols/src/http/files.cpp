@@ -35,7 +35,7 @@ void redirect_to_slash(request& rq, response& rs) {
   where += '/';
   if (!rq.query().empty()) (where += '?') += rq.query();
   rs.redirect(where, 301);
-  rs.html("it is a directory: there is a slash behind it\n");
+  rs.text("it is a directory: there is a slash behind it\n");
 }
 
 class directory {
@@ -150,7 +150,7 @@ void directory::send(answer& a, known_file& file, const variant& coding) const {
     return static_cast<void>(rs.status(status));
   if (!coding.coding.empty()) rs.header("Content-Encoding", coding.coding);
   const auto range = a.rq.method() == method::get ? a.rq.header("Range") : std::nullopt;
-  if (range && range_applies(a.rq.headers(), now)) {
+  if (range && a.rq.headers().count("Range") == 1 && range_applies(a.rq.headers(), now)) {
     range_set ranges;
     const range_set::verdict v = ranges.read(*range, file.bytes);
     if (v == range_set::verdict::unsatisfiable) {

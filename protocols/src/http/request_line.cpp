@@ -38,14 +38,17 @@ void cut_query(std::string_view from, request_head& head) {
 fault read_absolute(request_head& head) {
   std::string_view rest = head.target;
   const std::size_t scheme = rest.find("://");
-  if (scheme == std::string_view::npos || !(equal_ignoring_case(rest.substr(0, scheme), "http") ||
-                                            equal_ignoring_case(rest.substr(0, scheme), "https")))
+  if (scheme == std::string_view::npos) return {400, "the request target has no valid form"};
+  const bool secured = equal_ignoring_case(rest.substr(0, scheme), "https");
+  if (!secured && !equal_ignoring_case(rest.substr(0, scheme), "http"))
     return {400, "the request target has no valid form"};
   rest.remove_prefix(scheme + 3);
   const std::size_t end = rest.find_first_of("/?");
   head.authority = rest.substr(0, end);
   if (!valid_authority(head.authority, scheme + 3))
     return {400, "the request target's authority is not valid"};
+  if (secured)
+    return {421, "there is no TLS here, so https is asked for in the wrong place"};  // RFC 9110 §7.4
   cut_query(end == std::string_view::npos ? std::string_view{} : rest.substr(end), head);
   if (head.path.empty()) head.path = head.method == method::options && head.query.empty() ? "*" : "/";
   return {};

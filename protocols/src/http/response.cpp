@@ -123,6 +123,14 @@ void response::redirect(std::string_view where, std::uint32_t code) {
   begin_body(exchange_, {});
 }
 
+bool response::inform(std::uint32_t code, std::span<const field> lines) {
+  std::string text;
+  bool good = code > 101 && code < 200;
+  for (const field& one : lines)
+    good = good && !says_framing(one.name) && add_line(one.name, one.value, text);
+  return good && exchange_.home.inform(exchange_, static_cast<std::uint16_t>(code), text);
+}
+
 response& response::length(std::uint64_t bytes) {
   exchange_.has_length = true;
   exchange_.length = bytes;

@@ -238,14 +238,18 @@ bool sessions::find_route(exchange& x) {
   return false;
 }
 
-// Sees to a body with a content coding. False when it answered, because the coding is not known.
+// Sees to a body with a content coding. False when it answered, because the coding is not known, or one of
+// several.
 bool sessions::expects_plain(exchange& x) {
   const std::uint64_t most = x.where.hit->options.expand_max;
   if (most == 0 || !x.head.has_body()) return true;
   const auto content_encoding = x.head.fields.find("Content-Encoding");
-  if (!content_encoding || equal_ignoring_case(*content_encoding, "identity")) return true;
-  x.expands = expander::make(*content_encoding, most);
-  if (x.expands) return true;
+  if (!content_encoding) return true;
+  if (x.head.fields.count("Content-Encoding") == 1) {
+    if (equal_ignoring_case(*content_encoding, "identity")) return true;
+    x.expands = expander::make(*content_encoding, most);
+    if (x.expands) return true;
+  }
   x.rs.header("Accept-Encoding", "gzip, deflate");
   x.answer(415, "the content coding is not known");
   return false;

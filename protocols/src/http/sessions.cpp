@@ -169,13 +169,10 @@ void sessions::time_out(connection& c) {
     return c.congested ? void() : s.close();
   }
   exchange& x = *c.current;
-  if (!c.discarding && handler_ms != 0 && core_.now_ms() - x.started_ms >= handler_ms) {
+  if (!c.discarding && !x.piecewise && handler_ms != 0 && core_.now_ms() - x.started_ms >= handler_ms) {
     constexpr fault too_long{503, "the request took too long"};
     c.current = nullptr;
-    if (x.piecewise)
-      s.close();
-    else
-      give_up(too_long);
+    give_up(too_long);
     return desert(x, too_long);
   }
   const bool waits = c.discarding || x.body_waiter;
@@ -247,7 +244,7 @@ bool sessions::pull(exchange& x) {
     x.broken = gone;
     return true;
   }
-  if (std::exchange(x.continue_owed, false)) {
+  if (std::exchange(x.continue_owed, false) && !x.piecewise) {  // inside an answer it would be a piece of it
     chain go_ahead;
     send_result result = send_result::sent;
     if (go_ahead.append_constant("HTTP/1.1 100 Continue\r\n\r\n")) send_aside(x, std::move(go_ahead), result);
@@ -277,7 +274,8 @@ void sessions::fail_body(exchange& x, const fault& why) {
   if (x.body_waiter) std::exchange(x.body_waiter, {}).resume();
 }
 
-// Answered already: takes the rest of the body in, up to a limit.
+// Answered already: takes the rest of the body in, up to a limit. What is wrong with it changes no answer,
+// whether it came along with the head or later; it ends the connection.
 sessions::outcome sessions::discard(connection& c) {
   exchange& x = *c.current;
   c.discarding = true;
@@ -285,12 +283,14 @@ sessions::outcome sessions::discard(connection& c) {
     chain dropped;
     const auto p = x.decoder.next(c.input, dropped, service_.options.limits, part_bytes_max);
     c.discarded += dropped.bytes();
-    if (p == body_decoder::progress::end) {
+    const bool too_much = c.discarded > service_.options.discard_max;
+    if (p == body_decoder::progress::end && !too_much) {
       c.discarding = false;
       c.watching = false;
       return outcome::answered;
     }
-    if (p == body_decoder::progress::broken || c.discarded > service_.options.discard_max || c.ended) {
+    if (p == body_decoder::progress::broken || too_much || c.ended) {
+      flush_gathered(*c.wire);
       c.wire->close();
       return outcome::over;
     }
@@ -310,7 +310,7 @@ void sessions::watch(connection& c) {
     c.watching = true;
     c.body_bytes = 0;
     c.wire->set_deadline(listener_.body_ms);
-  } else if (handler_ms != 0) {
+  } else if (handler_ms != 0 && !x.piecewise) {
     c.wire->set_deadline(handler_ms - std::min(handler_ms, core_.now_ms() - x.started_ms));
   } else {
     c.wire->clear_deadline();

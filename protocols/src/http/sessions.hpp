@@ -76,6 +76,8 @@ class sessions final : public protocol {
   bool pull(exchange& x);
   /// Sends a piece of a body. False when nobody is there; `waits` above the high watermark.
   bool write(exchange& x, chain&& piece, bool& waits);
+  /// Sends an informational answer with these lines. False when nobody may be told.
+  bool inform(exchange& x, std::uint16_t status, std::string_view lines);
   [[nodiscard]] core& home() const { return core_; }
   [[nodiscard]] const address_set& trusted() const { return service_.trusted; }
 
@@ -119,7 +121,8 @@ class sessions final : public protocol {
   void explain(exchange& x, const std::exception_ptr& what);
   void write_answer(batch& b, exchange& x, bool more_follows);
   void compress(exchange& x);
-  [[nodiscard]] coding choose_coding(const exchange& x) const;
+  [[nodiscard]] static bool is_packable(const exchange& x);
+  [[nodiscard]] static coding choose_coding(exchange& x);
   void begin_pieces(exchange& x, chain& out);
   bool pack(exchange& x, chain& piece, compressor::until how);
   bool frame(exchange& x, chain&& piece, chain& out);
@@ -128,6 +131,7 @@ class sessions final : public protocol {
   [[nodiscard]] bool wants_close(const exchange& x) const;
   [[nodiscard]] bool must_close(const exchange& x) const;
   send_result flush(batch& b);
+  void flush_gathered(stream& s);
   std::string_view date();
 
   // sessions.cpp: connections and their bodies

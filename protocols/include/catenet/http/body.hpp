@@ -15,6 +15,7 @@
 namespace catenet::http {
 
 struct exchange;
+class trailer_parser;
 
 /// Thrown into a handler that waits for a body which will not be complete: the connection ended, the body was
 /// too long, too slow or malformed. A handler that lets it pass is answered for: with why.status, when
@@ -59,6 +60,8 @@ class body {
   /// A trailer, once the body is complete. Names that say how a message is framed or authorised are never
   /// here.
   [[nodiscard]] std::optional<std::string_view> trailer(std::string_view name) const;
+  /// All of them, or null.
+  [[nodiscard]] const trailer_parser* trailers() const;
 
  private:
   friend class request;

@@ -55,6 +55,8 @@ class body_decoder {
     size_more,     // further digits
     extension,     // behind the ';', nothing seen yet
     in_extension,  // inside one
+    in_quotes,     // inside its quoted value
+    escaped,       // behind a backslash there
     size_lf,       // the LF of the size's line
     data,          // left_ bytes of the chunk
     data_cr,
@@ -69,6 +71,7 @@ class body_decoder {
   bool framing(std::span<const std::byte> piece, std::size_t& used, const limits& most);
   bool size_digit(unsigned char c);
   bool size_line(unsigned char c, const limits& most);
+  bool extension(unsigned char c);
   bool begin_data();
   bool fail(std::uint16_t status, const char* reason);
 

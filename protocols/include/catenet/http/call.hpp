@@ -7,6 +7,7 @@
 // What goes wrong is a value: reply(), next() and write() say that it is over, why() says how.
 #pragma once
 
+#include <catenet/engine/callback.hpp>
 #include <catenet/engine/task.hpp>
 #include <catenet/http/client_error.hpp>
 #include <catenet/http/head_parser.hpp>
@@ -39,9 +40,13 @@ class call {
     void await_suspend(std::coroutine_handle<> who);
     [[nodiscard]] const reply_head* await_resume() const;
   };
-  /// co_await it: the head of the answer proper (informational ones are passed over), or null when there will
+  /// co_await it: the head of the answer proper (for informational ones see below), or null when there will
   /// be none. It holds as long as the call does.
   [[nodiscard]] reply_awaiter reply() { return {*state_}; }
+
+  /// f(head) is called for each informational answer (102, 103, …) that comes before the answer proper. The
+  /// head holds for that long only.
+  void on_informational(callback<void(const reply_head&)> f);
 
   struct next_awaiter {
     call_state& of;

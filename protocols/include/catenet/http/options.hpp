@@ -17,7 +17,9 @@ struct deadlines {
   std::uint32_t body_ms = 5'000;   ///< how often the rate of a body is looked at
   std::uint32_t body_rate_min =
       240;  ///< bytes a second that a body must come with while somebody waits for it; else 408
-  std::uint32_t handler_ms = 0;  ///< from head to answer, where the handler waits; beyond: 503; 0: no limit
+  /// From head to answer, where the handler waits; beyond: 503; 0: no limit. An answer that has begun to come
+  /// piece by piece may take as long as its client takes it (send_ms).
+  std::uint32_t handler_ms = 0;
   std::uint32_t send_ms =
       0;  ///< for a peer that takes nothing of its answer; then it is reset. 0: send_stall_ms
 };

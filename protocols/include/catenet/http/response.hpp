@@ -3,6 +3,7 @@
 
 #include <catenet/engine/callback.hpp>
 #include <catenet/http/cookie.hpp>
+#include <catenet/http/fields.hpp>
 #include <catenet/slab/chain.hpp>
 
 #include <charconv>
@@ -82,6 +83,11 @@ class response {
   void file(int fd, std::uint64_t offset, std::uint64_t bytes, bool owned);
   /// 302 Found (or another 3xx) to `where`.
   void redirect(std::string_view where, std::uint32_t code = 302);
+
+  /// Sends an informational answer (102 … 199) with these fields at once, ahead of the answer proper, which
+  /// has nothing of it. False when it was not sent: the answer has begun, nobody is there, the client speaks
+  /// HTTP/1.0 (RFC 9110 §15.2), or a field may not go out.
+  bool inform(std::uint32_t code, std::span<const field> lines);
 
   /// The body that write() gives piece by piece will have this many bytes; without it, it goes in chunks (to
   /// HTTP/1.0: until the connection ends). Writing more is cut off, writing less ends the connection.
