@@ -5,6 +5,7 @@
 #include <catenet/engine/engine.hpp>
 #include <catenet/engine/log.hpp>
 #include <catenet/ws/encoder.hpp>
+#include <catenet/ws/utf8.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -26,6 +27,11 @@ decoder_limits limits_of(const options& o) {
   limits.empty_fragments_max = o.max_empty_fragments;
   limits.whole_messages = !o.part;
   return limits;
+}
+
+bool is_utf8(std::string_view text) {
+  utf8_check check;
+  return check.feed(as_bytes(text)) && check.complete();
 }
 
 // Spreads connections evenly over a period, so that those which came together are not pinged together.
@@ -247,6 +253,7 @@ void service::writable(stream& s) {
 void service::begin_close(connection& c, close_code code, std::string_view reason) {
   if (!c.is_open()) return;
   if (!may_be_sent(code) && code != close_code::no_status) code = close_code::internal_error;
+  if (!is_utf8(reason)) reason = {};
   send_close(c, code, reason);
   topics_.leave(c);
   c.stream_->set_deadline(options_->close_timeout_ms);
