@@ -3,17 +3,20 @@
 //
 // What anybody says is relayed as it is to everybody in the room, the speaker too: one body, shared. Nothing
 // is looked at, so the page checks what it gets. /chat is the room that the page shows, /chat/NAME is
-// another, and at /listen/+ one hears them all and says nothing.
+// another, and at /listen/+ one hears them all and says nothing. /figures tells once a second what /stats
+// answers.
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/log.hpp>
 #include <catenet/http/request_head.hpp>
 #include <catenet/http/server.hpp>
 #include <catenet/ws/server.hpp>
 
+#include "chat/figures.hpp"
 #include "chat/terminal.hpp"
 #include "embedded/chat_page.hpp"
 #include "support/server_program.hpp"
 
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -84,18 +87,32 @@ ws::options talking() {
   return o;
 }
 
-ws::options listening() {
+// For who only listens.
+ws::options silent() {
   ws::options o = base();
+  o.message = [](ws::connection& c, ws::message) {
+    c.close(ws::close_code::policy_violation, "only listening");
+  };
+  return o;
+}
+
+ws::options listening() {
+  ws::options o = silent();
   o.upgrade = [](http::request& rq, ws::upgrade& u) {
     if (is_from_elsewhere(rq)) return u.refuse(403, "another site's page\n");
     u.opened = [rooms = "room/" + std::string{rq.param("rooms")}](ws::connection& c) {
       if (!c.subscribe(rooms)) c.close(ws::close_code::policy_violation, "no such rooms");
     };
   };
-  o.message = [](ws::connection& c, ws::message) {
-    c.close(ws::close_code::policy_violation, "only listening");
-  };
   return o;
+}
+
+ws::options watching(http::server& web) {
+  ws::options o = silent();
+  o.upgrade = [](http::request& rq, ws::upgrade& u) {
+    if (is_from_elsewhere(rq)) u.refuse(403, "another site's page\n");
+  };
+  return std::make_shared<examples::figures>(web)->route(std::move(o));
 }
 
 void add_routes(http::server& web) {
@@ -103,6 +120,7 @@ void add_routes(http::server& web) {
   web.websocket("/chat", talking());
   web.websocket("/chat/{room}", talking());
   web.websocket("/listen/{rooms...}", listening());
+  web.websocket("/figures", watching(web));
   web.get("/stats", [&web](http::request&, http::response& rs) {
     rs.header("Cache-Control", "no-store").json(examples::statistics_json(web));
   });

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import os
 import re
 import socket
@@ -51,6 +52,13 @@ def masked_frame(peer):
         size = struct.unpack("!H", exactly(peer, 2))[0]
     mask = exactly(peer, 4)
     return first, bytes(b ^ mask[i % 4] for i, b in enumerate(exactly(peer, size)))
+
+
+def plain_frame(peer):
+    first, size = exactly(peer, 2)
+    if size == 126:
+        size = struct.unpack("!H", exactly(peer, 2))[0]
+    return first, exactly(peer, size)
 
 
 def said_until_close(peer):
@@ -176,17 +184,37 @@ class ChatServer(unittest.TestCase):
     def setUp(self):
         self.log = self.enterContext(tempfile.TemporaryFile())
 
-    def ask(self, port, *fields, receive_buffer=0):
+    def ask(self, port, *fields, path="/chat", receive_buffer=0):
         peer = self.enterContext(socket.socket())
         peer.settimeout(PATIENCE_S)
         if receive_buffer:
             peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         peer.connect(("127.0.0.1", port))
         key = base64.b64encode(os.urandom(16)).decode()
-        lines = ["GET /chat HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade",
+        lines = [f"GET {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Upgrade: websocket", "Connection: Upgrade",
                  "Sec-WebSocket-Version: 13", f"Sec-WebSocket-Key: {key}", *fields, "", ""]
         peer.sendall("\r\n".join(lines).encode())
         return peer, int(read_head(peer).split()[1])
+
+    def test_figures_come_at_once_and_again_each_second(self):
+        with Server("chat", "--cores", "2") as server:
+            for count in (1, 3):  # the second time after everybody has left
+                watching = [self.ask(server.port, path="/figures")[0] for _ in range(count)]
+                for _ in range(3):
+                    for peer in watching:
+                        first, payload = plain_frame(peer)
+                        self.assertEqual(first, 0x81)
+                        self.assertEqual(json.loads(payload)["cores"], 2)
+                for peer in watching:
+                    peer.close()
+            last, _ = self.ask(server.port, path="/figures")  # is there when the server ends
+            plain_frame(last)
+            last.sendall(b"\x81\x80" + bytes(4))
+            while (frame := plain_frame(last))[0] == 0x81:
+                pass
+            self.assertEqual(frame, (0x88, b"\x03\xf0only listening"))
+            self.assertEqual(self.ask(server.port, "Origin: http://elsewhere.example", path="/figures")[1], 403)
+            self.ask(server.port, path="/figures")
 
     def test_pages_of_elsewhere_are_refused(self):
         with Server("chat") as server:
