@@ -22,11 +22,6 @@ namespace catenet::examples {
 
 namespace {
 
-bool is_utf8(std::string_view text) {
-  ws::utf8_check check;
-  return check.feed(as_bytes(text)) && check.complete();
-}
-
 std::string json_string(std::string_view text) {
   std::string out = "\"";
   for (const char c : text) {
@@ -46,7 +41,7 @@ std::string printable(std::string_view text) {
     const std::string_view one = text.substr(at, n);
     const auto first = static_cast<unsigned char>(one[0]);
     const bool c1 = n == 2 && first == 0xc2 && static_cast<unsigned char>(one[1]) < 0xa0;
-    if ((first >= ' ' || first == '\t') && first != 0x7f && !c1 && is_utf8(one)) {
+    if ((first >= ' ' || first == '\t') && first != 0x7f && !c1 && ws::is_utf8(one)) {
       out += one;
     } else {
       for (const char c : one) {
@@ -150,7 +145,7 @@ class terminal final : watch {
   }
   // A message of text is UTF-8 (RFC 6455 §5.6).
   void take_line(std::string&& line) {
-    if (is_utf8(line)) return lines_.push_back(std::move(line));
+    if (ws::is_utf8(line)) return lines_.push_back(std::move(line));
     complain("standard input", "a line that is not UTF-8 is left out: " + line.substr(0, 60));
   }
 

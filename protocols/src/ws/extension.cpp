@@ -191,7 +191,8 @@ const char* accept_answer(std::string_view answer, const deflate_options& option
   std::vector<extension> answered;
   if (!reader{answer}.read(answered)) return "the answer's Sec-WebSocket-Extensions is malformed";
   if (answered.empty()) return nullptr;
-  if (!options.enabled || answered.size() != 1 || answered[0].name != deflate_name)
+  if (answered.size() != 1) return "the server chose more than one extension";
+  if (!options.enabled || answered[0].name != deflate_name)
     return "the server chose an extension that was not offered";
   given g;
   if (!read_parameters(answered[0], g)) return "the server's parameters of permessage-deflate are not valid";

@@ -29,11 +29,6 @@ decoder_limits limits_of(const options& o) {
   return limits;
 }
 
-bool is_utf8(std::string_view text) {
-  utf8_check check;
-  return check.feed(as_bytes(text)) && check.complete();
-}
-
 // Spreads connections evenly over a period, so that those which came together are not pinged together.
 std::uint32_t phase_of(const stream& s, std::uint32_t period_ms) {
   const std::uint32_t spread = s.id().slot * 2654435769u;  // 2^32 divided by the golden ratio
