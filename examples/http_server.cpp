@@ -97,7 +97,10 @@ void add_routes(http::server& web) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  examples::server_program program{"An HTTP server to measure and to try things on."};
+  examples::server_program program{
+      "An HTTP server to measure and to try things on.\n\n"
+      "GET / /bytes/N /hello/NAME /slow/MS /stats, POST /echo /sink.\n"
+      "WebSockets: /echo sends back what comes; /broadcast sends what begins with 'B' to everybody there."};
   std::string root;
   program.app.add_option("--root", root, "a directory whose files are served at their paths")
       ->check(CLI::ExistingDirectory);

@@ -3,15 +3,21 @@
 //
 // What anybody says is relayed as it is to everybody in the room, the speaker too: one body, shared. Nothing
 // is looked at, so the page checks what it gets. /chat is the room that the page shows, /chat/NAME is
-// another, and at /listen/+ one hears them all and says nothing.
+// another, and at /listen/+ one hears them all and says nothing. /figures tells once a second what /stats
+// answers.
+#include <catenet/engine/core.hpp>
 #include <catenet/engine/log.hpp>
+#include <catenet/http/request_head.hpp>
 #include <catenet/http/server.hpp>
 #include <catenet/ws/server.hpp>
 
+#include "chat/figures.hpp"
 #include "chat/terminal.hpp"
 #include "embedded/chat_page.hpp"
 #include "support/server_program.hpp"
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -28,10 +34,25 @@ void page(http::request&, http::response& rs) {
 // Another site's page must not speak here in the name of who looks at it (RFC 6455 §10.2). What is no browser
 // sends no Origin.
 bool is_from_elsewhere(http::request& rq) {
-  const auto origin = rq.header("Origin");
-  if (!origin) return false;
+  const std::size_t origins = rq.head().fields.count("Origin");
+  if (origins != 1) return origins != 0;
+  const std::string_view origin = *rq.header("Origin");
   const std::string here{rq.authority()};
-  return *origin != "http://" + here && *origin != "https://" + here;
+  return origin != "http://" + here && origin != "https://" + here;
+}
+
+// Once a second on each core, however many are slow: the log is not to be flooded by them.
+void tell_missed(ws::connection& c, std::uint64_t dropped) {
+  constexpr std::uint32_t every_ms = 1000;
+  thread_local std::uint64_t untold = 0;
+  thread_local std::optional<std::uint32_t> told_ms;
+  untold += dropped;
+  const std::uint32_t now_ms = core::current()->now_ms();
+  if (told_ms && now_ms - *told_ms < every_ms) return;
+  told_ms = now_ms;
+  log(log_level::warning, "chat: " + c.socket().peer().text() + " is slow; with others like it, it missed " +
+                              std::to_string(std::exchange(untold, 0)) +
+                              " messages since the last such line");
 }
 
 ws::options base() {
@@ -43,10 +64,7 @@ ws::options base() {
   o.ping_every_ms = 30'000;
   o.idle_timeout_ms = 90'000;
   o.deflate.enabled = true;
-  o.missed = [](ws::connection& c, std::uint64_t dropped) {
-    log(log_level::warning,
-        "chat: " + c.socket().peer().text() + " is slow and missed " + std::to_string(dropped));
-  };
+  o.missed = [](ws::connection& c, std::uint64_t dropped) { tell_missed(c, dropped); };
   return o;
 }
 
@@ -69,18 +87,32 @@ ws::options talking() {
   return o;
 }
 
-ws::options listening() {
+// For who only listens.
+ws::options silent() {
   ws::options o = base();
+  o.message = [](ws::connection& c, ws::message) {
+    c.close(ws::close_code::policy_violation, "only listening");
+  };
+  return o;
+}
+
+ws::options listening() {
+  ws::options o = silent();
   o.upgrade = [](http::request& rq, ws::upgrade& u) {
     if (is_from_elsewhere(rq)) return u.refuse(403, "another site's page\n");
     u.opened = [rooms = "room/" + std::string{rq.param("rooms")}](ws::connection& c) {
       if (!c.subscribe(rooms)) c.close(ws::close_code::policy_violation, "no such rooms");
     };
   };
-  o.message = [](ws::connection& c, ws::message) {
-    c.close(ws::close_code::policy_violation, "only listening");
-  };
   return o;
+}
+
+ws::options watching(http::server& web) {
+  ws::options o = silent();
+  o.upgrade = [](http::request& rq, ws::upgrade& u) {
+    if (is_from_elsewhere(rq)) u.refuse(403, "another site's page\n");
+  };
+  return std::make_shared<examples::figures>(web)->route(std::move(o));
 }
 
 void add_routes(http::server& web) {
@@ -88,6 +120,7 @@ void add_routes(http::server& web) {
   web.websocket("/chat", talking());
   web.websocket("/chat/{room}", talking());
   web.websocket("/listen/{rooms...}", listening());
+  web.websocket("/figures", watching(web));
   web.get("/stats", [&web](http::request&, http::response& rs) {
     rs.header("Cache-Control", "no-store").json(examples::statistics_json(web));
   });
@@ -99,12 +132,12 @@ int main(int argc, char** argv) {
   examples::server_program program{
       "A chat to open in a browser, with a panel that shows the engine at work."};
   examples::terminal_options join;
-  program.app.add_option("--join", join.url,
-                         "joins the chat at this ws:// URL instead: lines typed are said");
+  const CLI::Option* joins = program.app.add_option(
+      "--join", join.url, "joins the chat at this ws:// URL instead: lines typed are said");
   program.app.add_option("--name", join.name, "who says it; without, each line is sent as it is");
   program.app.add_option("--subprotocol", join.subprotocol, "to offer");
   program.app.add_flag("--deflate", join.deflate, "offers permessage-deflate");
   program.app.add_flag("--reconnect", join.reconnect, "comes again when the connection ends");
   CLI11_PARSE(program.app, argc, argv);
-  return join.url.empty() ? program.serve(argv[0], add_routes) : examples::run_terminal(join);
+  return joins->count() == 0 ? program.serve(argv[0], add_routes) : examples::run_terminal(join);
 }

@@ -5,6 +5,7 @@
 #include <catenet/engine/engine.hpp>
 #include <catenet/engine/watch.hpp>
 #include <catenet/ws/client.hpp>
+#include <catenet/ws/utf8.hpp>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -30,6 +31,30 @@ std::string json_string(std::string_view text) {
   return out + "\"";
 }
 
+// What came from elsewhere, for a line on a terminal: control characters (C1 too, and what is no UTF-8) are
+// escaped, as they could be commands to it.
+std::string printable(std::string_view text) {
+  std::string out;
+  for (std::size_t at = 0; at != text.size();) {
+    std::size_t n = 1;
+    while (at + n != text.size() && (static_cast<unsigned char>(text[at + n]) & 0xc0) == 0x80) ++n;
+    const std::string_view one = text.substr(at, n);
+    const auto first = static_cast<unsigned char>(one[0]);
+    const bool c1 = n == 2 && first == 0xc2 && static_cast<unsigned char>(one[1]) < 0xa0;
+    if ((first >= ' ' || first == '\t') && first != 0x7f && !c1 && ws::is_utf8(one)) {
+      out += one;
+    } else {
+      for (const char c : one) {
+        constexpr std::string_view digits = "0123456789abcdef";
+        const auto byte = static_cast<unsigned char>(c);
+        out += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+      }
+    }
+    at += n;
+  }
+  return out;
+}
+
 class terminal final : watch {
  public:
   explicit terminal(const terminal_options& o) : options_(o) {
@@ -48,7 +73,7 @@ class terminal final : watch {
     return e;
   }
 
-  void start() {
+  ws::client_options settings() {
     ws::client_options o;
     o.url = options_.url;
     if (!options_.subprotocol.empty()) o.connection.subprotocols = {options_.subprotocol};
@@ -56,27 +81,42 @@ class terminal final : watch {
     o.connection.deflate.server_context_takeover = o.connection.deflate.client_context_takeover = true;
     o.connection.max_message = 16_MiB;
     o.connection.max_queued = 64_MiB;
-    o.connection.open = [this](ws::connection&) { say_what_waits(); };
+    o.connection.open = [this](ws::connection&) {
+      failing_ = false;
+      say_what_waits();
+    };
+    o.connection.writable = [this](ws::connection&) { say_what_waits(); };
     o.connection.message = [](ws::connection&, ws::message m) {
-      std::printf("%s\n", m.to_string().c_str());
+      std::printf("%s\n", printable(m.to_string()).c_str());
       std::fflush(stdout);
     };
     o.connection.close = [this](ws::connection&, ws::close_code code, std::string_view reason) {
       ended(static_cast<unsigned>(code), reason);
     };
     if (options_.reconnect) o.reconnect_first_ms = 200;
-    o.failed = [this](std::string_view why) {
-      std::fprintf(stderr, "chat: %s: %.*s\n", options_.url.c_str(), static_cast<int>(why.size()),
-                   why.data());
-      if (!options_.reconnect) stop(1);
-    };
-    client_ = std::make_unique<ws::client>(net_.at(0), std::move(o));
-    if (!client_->start()) return stop(1);
+    o.failed = [this](std::string_view why) { attempt_failed(why); };
+    return o;
+  }
+
+  void start() {
     ::fcntl(STDIN_FILENO, F_SETFL, ::fcntl(STDIN_FILENO, F_GETFL) | O_NONBLOCK);
-    if (const error failed = net_.at(0).watches().add(STDIN_FILENO, *this)) {
-      std::fprintf(stderr, "chat: standard input: %s; use a pipe or a terminal\n", failed.text().c_str());
-      stop(1);
+    if (const error problem = net_.at(0).watches().add(STDIN_FILENO, *this)) {
+      complain("standard input", problem.text() + "; use a pipe or a terminal");
+      return stop(1);
     }
+    client_ = std::make_unique<ws::client>(net_.at(0), settings());
+    if (!client_->start()) stop(1);
+  }
+
+  static void complain(std::string_view about, std::string_view why) {
+    std::fprintf(stderr, "chat: %s: %s\n", printable(about).c_str(), printable(why).c_str());
+  }
+
+  // Once there is nothing more to say than what waits, one attempt that fails is the last.
+  void attempt_failed(std::string_view why) {
+    complain(options_.url, why);
+    failing_ = true;
+    if (!options_.reconnect || input_ended_) stop(1);
   }
 
   void ready(bool, bool, bool) override {
@@ -91,13 +131,26 @@ class terminal final : watch {
       }
       typed_.append(buffer.data(), static_cast<std::size_t>(n));
     }
-    for (std::size_t end = 0; (end = typed_.find('\n')) != std::string::npos; typed_.erase(0, end + 1))
-      lines_.push_back(typed_.substr(0, end));
+    take_lines();
+    if (input_ended_ && failing_ && lines_.empty()) return stop(1);
     say_what_waits();
   }
 
+  void take_lines() {
+    std::size_t begin = 0;
+    for (std::size_t end = 0; (end = typed_.find('\n', begin)) != std::string::npos; begin = end + 1)
+      take_line(typed_.substr(begin, end - begin));
+    typed_.erase(0, begin);
+    if (input_ended_ && !typed_.empty()) take_line(std::exchange(typed_, {}));
+  }
+  // A message of text is UTF-8 (RFC 6455 §5.6).
+  void take_line(std::string&& line) {
+    if (ws::is_utf8(line)) return lines_.push_back(std::move(line));
+    complain("standard input", "a line that is not UTF-8 is left out: " + line.substr(0, 60));
+  }
+
   void say_what_waits() {
-    ws::connection* c = client_->connected();
+    ws::connection* c = client_ ? client_->connected() : nullptr;
     if (c == nullptr) return;
     for (; !lines_.empty(); lines_.pop_front()) {
       const std::string& line = lines_.front();
@@ -111,9 +164,7 @@ class terminal final : watch {
 
   void ended(unsigned code, std::string_view reason) {
     const bool good = code == 1000 || code == 1005;
-    if (!good)
-      std::fprintf(stderr, "chat: closed with %u %.*s\n", code, static_cast<int>(reason.size()),
-                   reason.data());
+    if (!good) std::fprintf(stderr, "chat: closed with %u %s\n", code, printable(reason).c_str());
     if (input_ended_ || !options_.reconnect) stop(good ? 0 : 1);
   }
 
@@ -128,6 +179,7 @@ class terminal final : watch {
   std::string typed_;  // the beginning of a line
   std::deque<std::string> lines_;
   bool input_ended_ = false;
+  bool failing_ = false;  // the last attempt to connect came to nothing
   int status_ = 0;
 };
 

@@ -110,7 +110,22 @@ INSTANTIATE_TEST_SUITE_P(
     rows, ws_client_session_answers,
     ::testing::Values(
         bad_answer{"not_101", "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
-                   "the server did not answer with 101"},
+                   "the server answered with 200 instead of 101"},
+        bad_answer{"forbidden", "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n",
+                   "the server answered with 403 instead of 101"},
+        bad_answer{"elsewhere", "HTTP/1.1 301 M\r\nLocation: ws://127.0.0.1:1/\r\n\r\n",
+                   "the server answered with 301 instead of 101; redirections are not followed"},
+        bad_answer{"http_1_0",
+                   "HTTP/1.0 101 S\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                   "Sec-WebSocket-Accept: ACCEPT\r\n\r\n",
+                   "the server answered in HTTP/1.0, which has no WebSockets"},
+        bad_answer{"only_interim_ones",
+                   [] {
+                     std::string all;
+                     for (int i = 0; i != 9; ++i) all += "HTTP/1.1 103 Early Hints\r\n\r\n";
+                     return all;
+                   }(),
+                   "the server sent too many interim answers"},
         bad_answer{"no_upgrade",
                    "HTTP/1.1 101 S\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ACCEPT\r\n\r\n",
                    "the answer upgrades to something else"},
@@ -129,6 +144,40 @@ INSTANTIATE_TEST_SUITE_P(
                    "the server chose an extension that was not offered"},
         bad_answer{"nothing", "HTTP/1.1 101", "the server ended the connection instead of answering"}),
     [](const ::testing::TestParamInfo<bad_answer>& one) { return std::string(one.param.name); });
+
+TEST(ws_client_session, interim_answers_are_passed_over) {
+  stage s;
+  s.server.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" +
+                accepting(s.request) + from_server(0x81, "early"));
+  EXPECT_EQ(s.host().first(), "open");
+  EXPECT_EQ(s.host().next(), "early");
+}
+
+TEST(ws_client_session, an_extension_that_cannot_be_kept_to_is_named) {
+  for (const auto& [answer, why] :
+       {std::pair{"permessage-deflate; server_no_context_takeover; client_max_window_bits=8",
+                  "the server wants client_max_window_bits=8, but zlib compresses with 9 at least"},
+        std::pair{"permessage-deflate", "the server does not grant what was asked of permessage-deflate"},
+        std::pair{"x-snappy", "the server chose an extension that was not offered"},
+        std::pair{"permessage-deflate;", "the answer's Sec-WebSocket-Extensions is malformed"}}) {
+    client_options o;
+    o.connection.deflate.enabled = true;
+    stage s(std::move(o));
+    s.server.send(accepting(s.request, "Sec-WebSocket-Extensions: "s + answer + "\r\n"));
+    EXPECT_EQ(s.host().first(), "failed: "s + why);
+  }
+}
+
+// Once, and not when the client itself gave up.
+TEST(ws_client_session, a_reset_instead_of_an_answer_is_told) {
+  for (const char* before : {"", "HTTP/1.1 101 Switching Prot"}) {
+    stage s;
+    s.server.send(before);
+    s.server.reset();
+    EXPECT_EQ(s.host().first(), "failed: the connection broke before the server answered");
+    EXPECT_EQ(s.host().next(50), "silence");
+  }
+}
 
 TEST(ws_client_session, row_103_frames_are_masked_each_with_a_key_of_its_own) {
   stage s;
@@ -162,6 +211,7 @@ TEST(ws_client_session, a_server_that_does_not_answer_is_given_up) {
   o.handshake_timeout_ms = 100;
   stage s(std::move(o));
   EXPECT_EQ(s.host().first(), "failed: the server did not answer in time");
+  EXPECT_EQ(s.host().next(50), "silence");
 }
 
 TEST(ws_client_session, closes_in_both_directions) {
@@ -199,6 +249,31 @@ TEST(ws_client_session, urls_that_are_not_understood) {
             "failed: a field of the request has a character that may not stand there");
 }
 
+TEST(ws_client_session, what_is_asked_for_cannot_add_lines) {
+  using names = std::vector<std::string>;
+  for (const names& bad : {names{"a b\r\nX: y"}, names{""}, names{"a", "b", "a"}, names{"a,b"}}) {
+    client_options o;
+    o.url = "ws://127.0.0.1:1/";
+    o.connection.subprotocols = bad;
+    EXPECT_EQ(client_host(0, std::move(o)).first(),
+              "failed: a subprotocol to offer is no token, or is named twice");
+  }
+  for (const char* name : {"", "a b", "a:", "a\r\nb", "\xc3\xa4"}) {
+    client_options o;
+    o.url = "ws://127.0.0.1:1/";
+    o.fields = {{name, "c"}};
+    EXPECT_EQ(client_host(0, std::move(o)).first(),
+              "failed: a field of the request has a character that may not stand there");
+  }
+}
+
+TEST(ws_client_session, schemes_ignore_case) {
+  web_host w(echo_options());
+  client_options o;
+  o.url = "WS://127.0.0.1:" + std::to_string(w.port) + "/a";
+  EXPECT_EQ(client_host(0, std::move(o)).first(), "open");
+}
+
 TEST(ws_client_session, nobody_listens) {
   client_options o;
   {
@@ -223,7 +298,7 @@ TEST(ws_client_session, connects_again_until_it_is_stopped) {
     test::client refusing = s.listener.accept();
     test::read_head(refusing);
     refusing.send("HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n");
-    EXPECT_EQ(s.host().next(), "failed: the server did not answer with 101");
+    EXPECT_EQ(s.host().next(), "failed: the server answered with 503 instead of 101");
   }
   test::client last = s.listener.accept();
   last.send(accepting(test::read_head(last)));

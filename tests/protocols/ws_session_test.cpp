@@ -180,6 +180,20 @@ TEST(ws_session, our_close_and_the_answer_to_it) {
   EXPECT_EQ(told.seen(1), std::vector<std::string>{"4321 "});
 }
 
+TEST(ws_session, our_close_says_no_reason_that_is_not_utf8) {
+  options o;
+  o.message = [](connection& c, message m) { c.close(close_code::normal, m.to_string()); };
+  server s(std::move(o));
+  for (const std::string& bad : {"\xff"s, "a\xc3"s, "good \xed\xa0\x80"s}) {
+    peer p(s);
+    p.send(frame(0x82, bad));
+    EXPECT_EQ(p.next(), closed_with(1000));
+  }
+  peer p(s);
+  p.send(frame(0x82, "gr\xc3\xbc\xc3\x9f"));
+  EXPECT_EQ(p.next(), closed_with(1000, "gr\xc3\xbc\xc3\x9f"));
+}
+
 TEST(ws_session, row_93_pings_that_come_together_get_one_pong) {
   server s(echo());
   peer p(s);

@@ -90,7 +90,14 @@ TEST(ws_upgrade_session, a_bad_handshake_is_not_asked_about) {
   const std::string head = p.head();
   EXPECT_TRUE(head.starts_with("HTTP/1.1 426 ")) << head;
   EXPECT_NE(head.find("\r\nSec-WebSocket-Version: 13\r\n"), std::string::npos);
+  EXPECT_NE(head.find("\r\nUpgrade: websocket\r\n"), std::string::npos);
+  EXPECT_NE(head.find("\r\nConnection: Upgrade\r\n"), std::string::npos) << head;
   EXPECT_EQ(asked, 0);
+  peer old(w.port);
+  old.send("GET /a HTTP/1.0\r\nHost: a\r\n\r\n");
+  const std::string last = old.head();
+  EXPECT_NE(last.find("\r\nConnection: Upgrade\r\n"), std::string::npos) << last;
+  EXPECT_NE(last.find("\r\nConnection: close\r\n"), std::string::npos) << last;
 }
 
 }  // namespace

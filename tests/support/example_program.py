@@ -16,11 +16,12 @@ PATIENCE_S = 20
 class Server:
     """Context manager: `port` once it is ready; on leaving it must end with 0 within the patience."""
 
-    def __init__(self, name, *arguments, port=0):
+    def __init__(self, name, *arguments, port=0, stderr=None):
+        self.stderr = stderr
         self.command = [str(BUILD / "examples" / name), "--listen", f"127.0.0.1:{port}", *arguments]
 
     def __enter__(self):
-        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.stderr)
         line = self.process.stdout.readline()
         found = READY.match(line)
         if not found:

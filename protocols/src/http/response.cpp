@@ -50,7 +50,8 @@ response& response::header(std::string_view name, std::string_view value) {
   if (is_special(name.size())) {
     if (equal_ignoring_case(name, "connection")) {
       if (has_element(value, "close")) x.close_after = true;
-      return *this;
+      if (!has_element(value, "upgrade")) return *this;
+      value = "Upgrade";  // goes with Upgrade, beside our own (RFC 9110 §7.8)
     }
     if (says_framing(name)) x.refused = true;
     if (equal_ignoring_case(name, "content-type")) return type(value);

@@ -3,9 +3,11 @@
 #include <catenet/engine/engine.hpp>
 #include <catenet/http/origin.hpp>
 #include <catenet/http/reply_parser.hpp>
+#include <catenet/http/response_head.hpp>
 #include <catenet/ws/client.hpp>
 #include <catenet/ws/handshake.hpp>
 
+#include "http/chars.hpp"
 #include "ws/service.hpp"
 
 #include <openssl/evp.h>
@@ -13,6 +15,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <utility>
 
 namespace catenet::ws {
@@ -21,6 +24,7 @@ namespace {
 
 constexpr std::uint32_t lasting_ms =
     5000;  // a connection that stood so long was a good one: back-off begins anew
+constexpr std::uint32_t interim_max = 8;  // answers 100..199 before the proper one
 
 std::string fresh_key() {
   std::array<unsigned char, 16> raw;
@@ -39,7 +43,8 @@ std::uint32_t random_below(std::uint32_t most) {
 // "ws://host:port/path?query" cut in two; an empty error text is success.
 std::string parse_url(std::string_view url, http::origin& to, std::string& target) {
   constexpr std::string_view scheme = "ws://";
-  if (!url.starts_with(scheme)) return "the URL does not begin with ws://";
+  if (!http::equal_ignoring_case(url.substr(0, scheme.size()), scheme))
+    return "the URL does not begin with ws://";
   url.remove_prefix(scheme.size());
   const std::size_t path = std::min(url.find_first_of("/?"), url.size());
   target = std::string{url.substr(path)};
@@ -50,8 +55,23 @@ std::string parse_url(std::string_view url, http::origin& to, std::string& targe
   return e ? e.text() : std::string{};
 }
 
-bool is_safe(std::string_view text) {
-  return std::ranges::none_of(text, [](char c) { return c == '\r' || c == '\n' || c == '\0'; });
+// Whether each may stand in Sec-WebSocket-Protocol (RFC 6455 §4.1, number 10 of the client's list).
+bool may_be_offered(std::span<const std::string> subprotocols) {
+  for (std::size_t i = 0; i != subprotocols.size(); ++i) {
+    const std::string& one = subprotocols[i];
+    if (one.empty() || !http::all_are(one, http::char_token)) return false;
+    if (std::ranges::count(subprotocols.first(i), one) != 0) return false;
+  }
+  return true;
+}
+
+// What is wrong with an answer's status, or nothing.
+std::string problem_of_status(const http::reply_head& head) {
+  if (head.status == 101)
+    return head.minor != 0 ? "" : "the server answered in HTTP/1.0, which has no WebSockets";
+  std::string problem = "the server answered with " + std::to_string(head.status) + " instead of 101";
+  if (head.status / 100 == 3) problem += "; redirections are not followed";
+  return problem;
 }
 
 }  // namespace
@@ -86,8 +106,11 @@ class client::session final : public service, private timer {
   void expire() override { connect(); }
   void connect();
   void fail(std::string_view why);
+  void give_up(stream& s, std::string_view why);
   void try_later();
+  [[nodiscard]] std::string problem_of_options();
   std::string request();
+  void answered(stream& s, const http::reply_head& head, chain&& behind);
   const char* check(const http::reply_head& head, deflate_agreement& deflate);
 
   client_options client_;
@@ -100,7 +123,9 @@ class client::session final : public service, private timer {
   http::reply_parser parser_;
   std::uint32_t attempts_ = 0;
   std::uint32_t opened_ms_ = 0;
+  std::uint32_t interim_ = 0;  // answers 100..199 so far
   bool wanted_ = false;
+  bool told_ = false;  // that this attempt came to nothing
 };
 
 // ---- the client's own calls
@@ -124,24 +149,30 @@ std::string_view client::subprotocol() const { return session_->subprotocol(); }
 bool client::session::start(std::shared_ptr<session> self) {
   if (wire_ != nullptr) return false;
   weak_ = self;
-  if (const std::string problem = parse_url(client_.url, origin_, target_); !problem.empty()) {
+  if (const std::string problem = problem_of_options(); !problem.empty()) {
     fail(problem);
     return false;
   }
-  for (const auto& [name, value] : client_.fields)
-    if (name.empty() || !is_safe(name) || !is_safe(value)) {
-      fail("a field of the request has a character that may not stand there");
-      return false;
-    }
   wanted_ = true;
   attempts_ = 0;
   connect();
   return true;
 }
 
+std::string client::session::problem_of_options() {
+  if (std::string problem = parse_url(client_.url, origin_, target_); !problem.empty()) return problem;
+  if (!may_be_offered(options().subprotocols)) return "a subprotocol to offer is no token, or is named twice";
+  for (const auto& [name, value] : client_.fields)
+    if (!http::valid_field(name, value))
+      return "a field of the request has a character that may not stand there";
+  return {};
+}
+
 void client::session::connect() {
   const std::shared_ptr<session> keep = weak_.lock();  // what is told `failed` may end the client
   timer::stop();
+  told_ = false;
+  interim_ = 0;
   error why;
   wire_ = home().connect(origin_.where(), *this, why, {.timeout_ms = client_.connect_timeout_ms});
   if (wire_ != nullptr) {
@@ -178,31 +209,33 @@ std::string client::session::request() {
 void client::session::received(stream& s, chain&& bytes) {
   if (s.session() != nullptr) return service::received(s, std::move(bytes));
   http::reply_head head;
-  deflate_agreement deflate;
-  const char* problem = nullptr;
-  switch (parser_.next(bytes, http::limits{}, head)) {
-    case http::reply_parser::progress::more:
-      return;
-    case http::reply_parser::progress::broken:
-      problem = parser_.why().reason;
-      break;
-    case http::reply_parser::progress::complete:
-      problem = check(head, deflate);
-      break;
+  for (;;) {
+    switch (parser_.next(bytes, http::limits{}, head)) {
+      case http::reply_parser::progress::more:
+        return;
+      case http::reply_parser::progress::broken:
+        return give_up(s, parser_.why().reason);
+      case http::reply_parser::progress::complete:
+        break;
+    }
+    if (head.status == 101 || !head.informational()) return answered(s, head, std::move(bytes));
+    if (++interim_ > interim_max) return give_up(s, "the server sent too many interim answers");
+    parser_.reset();
   }
-  if (problem != nullptr) {
-    fail(problem);
-    return s.abort();
-  }
-  opened_ms_ = home().now_ms();
-  parser_.reset();
-  adopt(s, std::move(bytes), deflate);
 }
 
-// What is wrong with the answer (RFC 6455 §4.1, the client's list), or null.
+void client::session::answered(stream& s, const http::reply_head& head, chain&& behind) {
+  if (const std::string problem = problem_of_status(head); !problem.empty()) return give_up(s, problem);
+  deflate_agreement deflate;
+  if (const char* problem = check(head, deflate)) return give_up(s, problem);
+  opened_ms_ = home().now_ms();
+  parser_.reset();
+  adopt(s, std::move(behind), deflate);
+}
+
+// What is wrong with the fields of the answer (RFC 6455 §4.1, the client's list), or null.
 const char* client::session::check(const http::reply_head& head, deflate_agreement& deflate) {
   const http::fields& f = head.fields;
-  if (head.status != 101) return "the server did not answer with 101";
   if (f.count("Upgrade") != 1 || !http::equal_ignoring_case(*f.find("Upgrade"), "websocket"))
     return "the answer upgrades to something else";
   if (!f.lists("Connection", "upgrade")) return "the answer's Connection lacks upgrade";
@@ -214,24 +247,20 @@ const char* client::session::check(const http::reply_head& head, deflate_agreeme
   if (f.count("Sec-WebSocket-Protocol") > 1 ||
       (f.count("Sec-WebSocket-Protocol") == 1 && !std::ranges::count(options().subprotocols, subprotocol_)))
     return "the server chose a subprotocol that was not offered";
-  if (f.count("Sec-WebSocket-Extensions") > 1 ||
-      !accept_answer(f.find("Sec-WebSocket-Extensions").value_or(""), options().deflate, deflate))
-    return "the server chose an extension that was not offered";
-  return nullptr;
+  if (f.count("Sec-WebSocket-Extensions") > 1) return "the server chose more than one extension";
+  return accept_answer(f.find("Sec-WebSocket-Extensions").value_or(""), options().deflate, deflate);
 }
 
 // ---- the end, and trying again
 
 void client::session::ended(stream& s) {
   if (s.session() != nullptr) return service::ended(s);
-  fail("the server ended the connection instead of answering");
-  s.abort();
+  give_up(s, "the server ended the connection instead of answering");
 }
 
 void client::session::expired(stream& s) {
   if (s.session() != nullptr) return service::expired(s);
-  fail("the server did not answer in time");
-  s.abort();
+  give_up(s, "the server did not answer in time");
 }
 
 void client::session::drain(stream& s) {
@@ -244,13 +273,20 @@ void client::session::closed(stream& s) {
   const bool was_open = s.session() != nullptr;
   if (was_open) service::closed(s);
   parser_.reset();
+  if (!was_open && wanted_ && !told_) fail("the connection broke before the server answered");
   wire_ = nullptr;
   if (was_open && home().now_ms() - opened_ms_ >= lasting_ms) attempts_ = 0;
   const std::shared_ptr<session> keep = std::move(self_);  // until the end of this call
   try_later();
 }
 
+void client::session::give_up(stream& s, std::string_view why) {
+  fail(why);
+  s.abort();
+}
+
 void client::session::fail(std::string_view why) {
+  told_ = true;
   if (client_.failed && !muted()) client_.failed(why);
 }
 

@@ -39,6 +39,16 @@ void set_output(z_stream& z, std::span<std::byte> out) {
   z.avail_out = static_cast<uInt>(out.size());
 }
 
+// After a final block others may follow (RFC 7692 §7.2.3.4), which may refer to what came before: the window
+// stays where it is, so that a message of nothing but final blocks costs no more than another.
+int inflate_blocks(z_stream& z) {
+  int did = Z_OK;
+  do {
+    did = inflate(&z, Z_SYNC_FLUSH);
+  } while (did == Z_STREAM_END && inflateResetKeep(&z) == Z_OK && z.avail_in != 0 && z.avail_out != 0);
+  return did;
+}
+
 // Room for what `in_bytes` may become: blocks that grow with what is there already.
 reservation room_behind(chain& out, std::size_t in_bytes) {
   return out.reserve(std::clamp<std::uint64_t>(std::max<std::uint64_t>(in_bytes, out.bytes()), 512, 64_KiB));
@@ -106,25 +116,15 @@ inflater::result inflater::run(std::span<const std::byte> in, std::uint64_t& lef
     // One byte more than allowed tells that there is too much.
     const std::size_t most = left < room.bytes().size() ? left + 1 : room.bytes().size();
     set_output(z, room.bytes().first(most));
-    const int did = inflate(&z, Z_SYNC_FLUSH);
+    const int did = inflate_blocks(z);
     const std::size_t made = most - z.avail_out;
     if (made > left) return result::too_big;
     left -= made;
     room.commit(made);
     if (did == Z_MEM_ERROR) return result::no_memory;
     if (did != Z_OK && did != Z_BUF_ERROR && did != Z_STREAM_END) return result::broken;
-    if (did == Z_STREAM_END && !go_on()) return result::no_memory;
-    if (z.avail_out != 0 && (did != Z_STREAM_END || z.avail_in == 0)) return result::good;
+    if (z.avail_out != 0) return result::good;
   }
-}
-
-// After a final block others may follow (RFC 7692 §7.2.3.4), which may refer to what came before.
-bool inflater::go_on() {
-  std::array<std::byte, std::size_t{1} << window_bits_max> window;
-  auto* const at = reinterpret_cast<Bytef*>(window.data());
-  uInt size = 0;
-  return inflateGetDictionary(&state_->z, at, &size) == Z_OK && inflateReset(&state_->z) == Z_OK &&
-         inflateSetDictionary(&state_->z, at, size) == Z_OK;
 }
 
 // ---- deflating

@@ -186,26 +186,31 @@ std::string offer_of(const deflate_options& options) {
   return out + "; client_max_window_bits";
 }
 
-bool accept_answer(std::string_view answer, const deflate_options& options, deflate_agreement& into) {
+const char* accept_answer(std::string_view answer, const deflate_options& options, deflate_agreement& into) {
   into = {};
   std::vector<extension> answered;
-  if (!reader{answer}.read(answered)) return false;
-  if (answered.empty()) return true;
+  if (!reader{answer}.read(answered)) return "the answer's Sec-WebSocket-Extensions is malformed";
+  if (answered.empty()) return nullptr;
+  if (answered.size() != 1) return "the server chose more than one extension";
+  if (!options.enabled || answered[0].name != deflate_name)
+    return "the server chose an extension that was not offered";
   given g;
-  if (!options.enabled || answered.size() != 1 || answered[0].name != deflate_name ||
-      !read_parameters(answered[0], g))
-    return false;
+  if (!read_parameters(answered[0], g)) return "the server's parameters of permessage-deflate are not valid";
   // What we asked of the server it has to grant, and a window for us needs its bits (RFC 7692 §7.1).
-  if (!options.server_context_takeover && !g.has[server_no_takeover]) return false;
-  if (g.has[server_bits] && g.bits[server_bits] > options.server_window_bits) return false;
-  if (!g.has[server_bits] && options.server_window_bits != window_bits_max) return false;
-  if (g.has[client_bits] && g.bits[client_bits] < window_bits_min) return false;  // we could not keep to it
+  const bool wide = !g.has[server_bits] ? options.server_window_bits != window_bits_max
+                                        : g.bits[server_bits] > options.server_window_bits;
+  if (wide || (!options.server_context_takeover && !g.has[server_no_takeover]))
+    return "the server does not grant what was asked of permessage-deflate";
+  if (g.has[client_bits] && g.bits[client_bits] == 0)
+    return "the server's parameters of permessage-deflate are not valid";
+  if (g.has[client_bits] && g.bits[client_bits] < window_bits_min)
+    return "the server wants client_max_window_bits=8, but zlib compresses with 9 at least";
   into.agreed = true;
   into.server_context_takeover = !g.has[server_no_takeover];
   into.client_context_takeover = options.client_context_takeover && !g.has[client_no_takeover];
   if (g.has[server_bits]) into.server_window_bits = static_cast<std::uint8_t>(g.bits[server_bits]);
   if (g.has[client_bits]) into.client_window_bits = static_cast<std::uint8_t>(g.bits[client_bits]);
-  return true;
+  return nullptr;
 }
 
 }  // namespace catenet::ws

@@ -53,7 +53,8 @@ class route {
 
   static void refuse(http::response& rs, const handshake& answer) {
     rs.status(answer.status);
-    if (answer.status == 426) rs.header("Upgrade", "websocket").header("Sec-WebSocket-Version", "13");
+    if (answer.status == 426)
+      rs.header("Connection", "Upgrade").header("Upgrade", "websocket").header("Sec-WebSocket-Version", "13");
     rs.text(answer.reason, "\n");
   }
 

@@ -5,6 +5,7 @@
 #include <catenet/engine/engine.hpp>
 #include <catenet/engine/log.hpp>
 #include <catenet/ws/encoder.hpp>
+#include <catenet/ws/utf8.hpp>
 
 #include <algorithm>
 #include <exception>
@@ -247,6 +248,7 @@ void service::writable(stream& s) {
 void service::begin_close(connection& c, close_code code, std::string_view reason) {
   if (!c.is_open()) return;
   if (!may_be_sent(code) && code != close_code::no_status) code = close_code::internal_error;
+  if (!is_utf8(reason)) reason = {};
   send_close(c, code, reason);
   topics_.leave(c);
   c.stream_->set_deadline(options_->close_timeout_ms);

@@ -80,4 +80,9 @@ bool utf8_check::feed(std::span<const std::byte> bytes) {
   return state != reject;
 }
 
+bool is_utf8(std::string_view text) {
+  utf8_check check;
+  return check.feed(std::as_bytes(std::span{text})) && check.complete();
+}
+
 }  // namespace catenet::ws

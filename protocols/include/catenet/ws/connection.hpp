@@ -47,7 +47,8 @@ class connection {
 
   /// Sends Close, then waits up to close_timeout_ms for the peer's. Nothing more is received or sent,
   /// subscriptions end now; the handler `close` is called once the peer has answered or the time is over.
-  /// `code` must be one that may be sent (else 1011 is) or no_status.
+  /// `code` must be one that may be sent (else 1011 is) or no_status. A reason that is not UTF-8 is left out,
+  /// one of more than 123 bytes cut.
   void close(close_code code = close_code::normal, std::string_view reason = {});
   /// Ends the connection with a reset; `close` is told `abnormal`.
   void abort();
@@ -62,7 +63,8 @@ class connection {
   bool unsubscribe(std::string_view topic);
 
   /// Sends to every subscriber of the topic on every core, but not to this one. The frame is built once and
-  /// shared; messages of one publisher arrive in order. Returns how many on this core took it.
+  /// shared; messages of one publisher arrive in order (to a slow peer under `conflate`, those of one topic).
+  /// Returns how many on this core took it.
   std::size_t publish(std::string_view topic, std::string_view text);
   std::size_t publish(std::string_view topic, message&& m);
   std::size_t publish(std::string_view topic, message& m);

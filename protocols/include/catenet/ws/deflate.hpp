@@ -35,7 +35,6 @@ class inflater {
  private:
   bool wake();
   result run(std::span<const std::byte> in, std::uint64_t& left, chain& out);
-  bool go_on();
   struct stream_state;
   std::unique_ptr<stream_state> state_;  // null while parked
   chain window_;                         // while parked

@@ -56,10 +56,10 @@ struct deflate_agreement {
 [[nodiscard]] bool negotiate(std::span<const std::string_view> offers, const deflate_options& options,
                              deflate_agreement& into);
 
-/// The client's side: what we offer, and what the server made of it. False when it answered what we did not
-/// offer, which fails the connection.
+/// The client's side: what we offer, and what the server made of it. Null, or why the connection fails: it
+/// answered what we did not offer, or what zlib cannot keep to.
 [[nodiscard]] std::string offer_of(const deflate_options& options);
-[[nodiscard]] bool accept_answer(std::string_view answer, const deflate_options& options,
-                                 deflate_agreement& into);
+[[nodiscard]] const char* accept_answer(std::string_view answer, const deflate_options& options,
+                                        deflate_agreement& into);
 
 }  // namespace catenet::ws

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace catenet::ws {
 
@@ -22,5 +23,8 @@ class utf8_check {
  private:
   std::uint8_t state_ = 0;  // a state of the automaton in utf8.cpp; 0 = between two code points
 };
+
+/// The same for a text that is whole.
+[[nodiscard]] bool is_utf8(std::string_view text);
 
 }  // namespace catenet::ws
