@@ -172,9 +172,6 @@ std::string node::counters() const {
 }
 
 void add_options(CLI::App& app, arguments& a, catenet::engine_options& o) {
-  const std::map<std::string, catenet::io_choice> backends{{"auto", catenet::io_choice::automatic},
-                                                           {"uring", catenet::io_choice::uring},
-                                                           {"epoll", catenet::io_choice::epoll}};
   const std::map<std::string, bus::overflow> policies{{"refuse", bus::overflow::refuse},
                                                       {"drop-newest", bus::overflow::drop_newest},
                                                       {"drop-oldest", bus::overflow::drop_oldest}};
@@ -196,11 +193,11 @@ void add_options(CLI::App& app, arguments& a, catenet::engine_options& o) {
       ->capture_default_str();
   app.add_option("--slow-ms", a.slow_ms, "rest so long after each message that comes")->capture_default_str();
   app.add_option("--budget", a.how.budget_bytes, "bytes that may wait on each link")->capture_default_str();
-  app.add_option("--when-full", a.how.when_full, "refuse (wait for room), drop-newest or drop-oldest")
-      ->transform(CLI::CheckedTransformer(policies));
+  catenet::examples::add_choice(app, "--when-full", a.how.when_full, policies,
+                                "what a full link does; with refuse, senders wait for room");
   app.add_option("--drain-ms", o.drain_ms, "how long links may take to send the rest at the end")
       ->capture_default_str();
-  app.add_option("--io", o.io, "auto, uring or epoll")->transform(CLI::CheckedTransformer(backends));
+  catenet::examples::add_io_options(app, o);
 }
 
 int failed(const catenet::error& e) {

@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -54,9 +55,12 @@ class Sink:
 
 
 class Relay:
-    def __init__(self, port, *options):
+    def __init__(self, port, *options, descriptors=None):
+        def limit():
+            if descriptors is not None:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
         self.process = subprocess.Popen([PROGRAM, "--listen", "127.0.0.1:0", "--to", f"127.0.0.1:{port}", *options],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limit)
         line = self.process.stdout.readline()
         assert line.startswith("catenet: listening on "), line
         self.port = int(line.rsplit(":", 1)[1])
@@ -150,10 +154,58 @@ class RelayTest(unittest.TestCase):
         for one in (*clients, *servers, listener):
             one.close()
 
+    def test_clients_wait_while_descriptors_are_short(self):
+        for backend in ("uring", "epoll"):
+            with self.subTest(backend=backend):
+                sink = Sink()
+                relay = Relay(sink.port, "--cores", "1", "--io", backend, descriptors=30)
+                clients = [relay.connect() for _ in range(40)]
+                for c in clients:
+                    c.sendall(b"z")
+                want = hashlib.sha256(b"z").hexdigest()
+                for c in clients:
+                    c.shutdown(socket.SHUT_WR)
+                    self.assertEqual(c.recv(100).decode(), want)
+                    c.close()
+                status, err = relay.stop()
+                self.assertEqual(status, 0, err)
+                self.assertIn("accepted 40, open 0, connect failed 0, resets 0", err)
+                sink.close()
+
+    def test_a_server_that_is_down_is_told(self):
+        with socket.create_server(("127.0.0.1", 0)) as nobody:
+            port = nobody.getsockname()[1]
+        relay = Relay(port)
+        for _ in range(20):
+            with self.assertRaises(ConnectionResetError), relay.connect() as c:
+                c.recv(1)
+        _, err = relay.stop()
+        lines = [line for line in err.splitlines() if "ECONNREFUSED" in line]
+        self.assertIn(f"127.0.0.1:{port}", lines[0])
+        self.assertLess(len(lines), 20, "told once a second, not each time")
+
+    def test_a_socket_file_is_removed_at_the_end(self):
+        with tempfile.TemporaryDirectory() as folder:
+            where = os.path.join(folder, "s")
+            process = subprocess.Popen([PROGRAM, "--listen", f"unix:{where}", "--to", "127.0.0.1:1"],
+                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            process.stdout.readline()
+            self.assertTrue(os.path.exists(where))
+            process.terminate()
+            process.communicate(timeout=20)
+            self.assertEqual(process.returncode, 0)
+            self.assertFalse(os.path.exists(where))
+
     def test_bad_arguments_are_told(self):
         done = subprocess.run([PROGRAM, "--listen", "127.0.0.1:0", "--to", "nowhere"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 1)
         self.assertIn("no port", done.stderr)
+        done = subprocess.run([PROGRAM, "--to", "127.0.0.1:1", "--mode", "bogus"], capture_output=True, text=True)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("bogus not in {auto,copy,splice}", done.stderr)
+        done = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True)
+        self.assertIn("{auto,copy,splice}", done.stdout)
+        self.assertIn("{auto,epoll,uring}", done.stdout)
 
 
 if __name__ == "__main__":
