@@ -106,5 +106,5 @@ int main(int argc, char** argv) {
   program.app.add_flag("--deflate", join.deflate, "offers permessage-deflate");
   program.app.add_flag("--reconnect", join.reconnect, "comes again when the connection ends");
   CLI11_PARSE(program.app, argc, argv);
-  return join.url.empty() ? program.serve(argv[0], add_routes) : examples::run_terminal(join);
+  return join.url.empty() ? program.serve(add_routes) : examples::run_terminal(join);
 }
