@@ -64,7 +64,6 @@ std::uint64_t source::present() const {
 
 // Whether there is a whole frame. Takes in what there is, as far as that is the way to get one.
 bool source::look() {
-  starved_ = false;
   while (!over_) {
     if (whole_ != 0 || in_pipe_ != 0) return true;
     if (kind_ == kind::pipe && !gathering_) {
@@ -74,7 +73,7 @@ bool source::look() {
     const std::uint64_t missing = front_total_ == 0 ? 0 : front_total_ - gathered_.bytes();
     const got g = gather(std::max(missing, gather_bytes));
     if (g == got::nothing) {
-      if (!gathered_.empty() || starved_) wait_for_rest();
+      if (!gathered_.empty()) wait_for_rest();
       return false;
     }
     if (g == got::end) {
@@ -171,8 +170,11 @@ source::got source::gather(std::uint64_t wanted) {
   }
   reservation room = gathered_.reserve(1);
   if (room.bytes().size() < 4_KiB) room = gathered_.reserve(std::min<std::uint64_t>(wanted, gather_bytes));
-  starved_ = !room;
-  if (starved_) return got::nothing;
+  if (!room) {
+    wait_for_memory();
+    return got::nothing;
+  }
+  hunger_.stop();
   return read_into(std::move(room), wanted);
 }
 
@@ -245,8 +247,7 @@ item source::next(std::uint64_t budget) {
   }
   std::optional<chain> front = gathered_.split(cut);
   if (!front) {
-    starved_ = true;
-    core_.timers().start(*this, memory_retry_ms);
+    wait_for_memory();
     return {};
   }
   made.memory = std::move(*front);
@@ -274,19 +275,16 @@ chain source::read_out(std::uint64_t wanted) {
 
 // An unfinished frame: its clock runs, and it is looked at again even if nothing more is told.
 void source::wait_for_rest() {
-  const bool begun = awaiting_ || !gathered_.empty();
-  if (!timed_ && begun) {
+  if (!timed_) {
     timed_ = true;
     since_ms_ = owner_.charged_ms();
   }
   std::uint32_t delay_ms = timer_wheel::delay_ms_max;
   if (awaiting_) delay_ms = stuck_ms;
-  if (starved_) delay_ms = memory_retry_ms;
   const std::uint32_t passed = owner_.charged_ms() - since_ms_;
-  if (begun && owner_.how.deadline_ms != 0)
+  if (owner_.how.deadline_ms != 0)
     delay_ms = std::min(delay_ms, passed >= owner_.how.deadline_ms ? 1 : owner_.how.deadline_ms - passed);
-  if (begun && owner_.how.rate_min != 0)
-    delay_ms = std::min(delay_ms, rate_period_ms - passed % rate_period_ms);
+  if (owner_.how.rate_min != 0) delay_ms = std::min(delay_ms, rate_period_ms - passed % rate_period_ms);
   if (delay_ms != timer_wheel::delay_ms_max) core_.timers().start(*this, delay_ms);
 }
 
@@ -301,8 +299,11 @@ void source::expire() {
       return evict("a frame grew by less than " + std::to_string(owner_.how.rate_min) + " bytes/s");
   }
   overdue_ = awaiting_;
-  if (starved_) return owner_.on_starved(*this);
   owner_.on_ready(*this);
+}
+
+void source::wait_for_memory() {
+  if (!hunger_.armed()) core_.timers().start(hunger_, memory_retry_ms);
 }
 
 std::uint64_t source::holds_back() const {
@@ -313,6 +314,7 @@ void source::let_go() {
   gathered_.clear();
   whole_ = in_pipe_ = 0;
   stop();
+  hunger_.stop();
   close();
 }
 

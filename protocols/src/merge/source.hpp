@@ -89,6 +89,14 @@ class source final : watch, timer {
   [[nodiscard]] bool can_read() const;
   void make_room(std::uint64_t frame_bytes);
 
+  // Armed while there was no memory; a timer of its own, which what arrives does not put off.
+  struct hunger final : timer {
+    explicit hunger(source& whose) : of(whose) {}
+    void expire() override { of.owner_.on_starved(of); }
+    source& of;
+  };
+  void wait_for_memory();
+
   core& core_;
   source_owner& owner_;
   int fd_;
@@ -103,8 +111,8 @@ class source final : watch, timer {
   bool overdue_ = false;    // and did not complete in time
   bool gathering_ = false;  // the unfinished frame is taken into memory: it did not complete in the pipe
   bool timed_ = false;      // the unfinished frame's clock runs
-  bool starved_ = false;    // there was no memory
   std::uint32_t since_ms_ = 0;
+  hunger hunger_{*this};
   bool over_ = false;
   std::string reason_;
 };
