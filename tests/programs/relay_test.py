@@ -1,8 +1,10 @@
 #!/usr/bin/python3
 """relay as a user runs it: SHA-256 through stalling readers, half-close, resets, and thousands of pairs."""
 
+import ctypes
 import hashlib
 import os
+import platform
 import random
 import resource
 import signal
@@ -54,13 +56,21 @@ class Sink:
         self.listener.close()
 
 
+def forbid_splice():
+    """A seccomp filter for this process: splice (275 on x86-64) fails with EPERM, all else is allowed."""
+    steps = ((0x20, 0, 0, 0), (0x15, 0, 1, 275), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for arguments in ((38, 1, 0, 0, 0), (22, 2, ctypes.addressof(program), 0, 0)):  # no new privileges; the filter
+        if libc.prctl(*(ctypes.c_ulong(a) for a in arguments)) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+
+
 class Relay:
-    def __init__(self, port, *options, descriptors=None):
-        def limit():
-            if descriptors is not None:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors))
+    def __init__(self, port, *options, before=None):
         self.process = subprocess.Popen([PROGRAM, "--listen", "127.0.0.1:0", "--to", f"127.0.0.1:{port}", *options],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=limit)
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before)
         line = self.process.stdout.readline()
         assert line.startswith("catenet: listening on "), line
         self.port = int(line.rsplit(":", 1)[1])
@@ -158,7 +168,8 @@ class RelayTest(unittest.TestCase):
         for backend in ("uring", "epoll"):
             with self.subTest(backend=backend):
                 sink = Sink()
-                relay = Relay(sink.port, "--cores", "1", "--io", backend, descriptors=30)
+                relay = Relay(sink.port, "--cores", "1", "--io", backend,
+                              before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30)))
                 clients = [relay.connect() for _ in range(40)]
                 for c in clients:
                     c.sendall(b"z")
@@ -171,6 +182,22 @@ class RelayTest(unittest.TestCase):
                 self.assertEqual(status, 0, err)
                 self.assertIn("accepted 40, open 0, connect failed 0, resets 0", err)
                 sink.close()
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "the number of splice is this machine's")
+    def test_where_splice_is_forbidden_bytes_are_copied(self):
+        sink = Sink()
+        relay = Relay(sink.port, "--mode", "splice", before=forbid_splice)
+        data = b"s" * 1_000_000
+        for _ in range(2):
+            with relay.connect() as c:
+                c.sendall(data)
+                c.shutdown(socket.SHUT_WR)
+                self.assertEqual(c.recv(100).decode(), hashlib.sha256(data).hexdigest())
+        status, err = relay.stop()
+        self.assertEqual(status, 0, err)
+        self.assertEqual(err.count("EPERM"), 1, err)
+        self.assertIn("resets 0", err)
+        sink.close()
 
     def test_a_server_that_is_down_is_told(self):
         with socket.create_server(("127.0.0.1", 0)) as nobody:
