@@ -58,7 +58,7 @@ int main(int argc, char** argv) {
       {"auto", relay_mode::automatic}, {"splice", relay_mode::splice}, {"copy", relay_mode::copy}};
   app.add_option("--listen", listen, "HOST:PORT or unix:PATH")->capture_default_str();
   app.add_option("--to", to, "where to connect: HOST:PORT or unix:PATH")->required();
-  app.add_option("--mode", options.mode, "auto, splice or copy")->transform(CLI::CheckedTransformer(modes));
+  catenet::examples::add_choice(app, "--mode", options.mode, modes, "how bytes are moved");
   catenet::examples::add_io_options(app, net_options);
   app.add_option("--cores", net_options.cores, "threads; 0: one for each processor")->capture_default_str();
   app.add_option("--idle-ms", options.idle_ms, "end pairs in which nothing moves; 0: never")

@@ -247,13 +247,12 @@ int main(int argc, char** argv) {
            [&](http::request& rq, http::response& rs) -> task<> { return forward(upstream, to, rq, rs); },
            {.max_body = ~std::uint64_t{0} >> 1});
   endpoint bound;
-  if (const error e = web.listen(o.listen, &bound)) return fail(e);
+  if (web.listen(o.listen, &bound)) return 1;  // the engine has told why
   net.on_start([&] {
     const std::string url = o.listen.starts_with("unix:") ? o.listen : "http://" + bound.text();
     std::printf("catenet: listening on %s (%s, %u cores)\n", url.c_str(), std::string{net.io_name()}.c_str(),
                 net.cores());
     std::fflush(stdout);
   });
-  if (const error e = net.run()) return fail(e);
-  return 0;
+  return net.run() ? 1 : 0;
 }

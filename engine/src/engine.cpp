@@ -95,9 +95,8 @@ void engine::state::wake(unsigned index) const {
 }
 
 void engine::state::remove_socket_files() {
-  if (source != nullptr || socket_files_removed.exchange(true)) return;
   for (const listener& l : listeners)
-    if (const std::string path = l.where.path(); !path.empty() && path[0] != '@') ::unlink(path.c_str());
+    if (l.file != nullptr) l.file->remove();
 }
 
 engine::engine(engine_options options) : options_(checked(std::move(options))) {
@@ -141,6 +140,7 @@ error engine::listen(std::string_view where, protocol_factory make, endpoint* bo
   }
   if (bound != nullptr) *bound = made.where;
   made.make = std::move(make);
+  if (state_->source == nullptr) made.file = std::make_unique<socket_file>(made.where);
   state_->listeners.push_back(std::move(made));
   return {};
 }

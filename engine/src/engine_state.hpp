@@ -5,6 +5,7 @@
 #include <catenet/engine/engine.hpp>
 #include <catenet/slab/registry.hpp>
 
+#include "sockets.hpp"
 #include "uring_tier.hpp"
 
 #include <atomic>
@@ -22,6 +23,7 @@ struct engine::state {
     endpoint where;
     std::vector<int> descriptors;  // one a core; -1 once the core has taken it over
     protocol_factory make;
+    std::unique_ptr<socket_file> file;  // null with a source: its listeners have none
   };
 
   state(const depot_options& slab, unsigned count) : blocks(slab), all_started(count), all_idle(count) {}
@@ -47,7 +49,6 @@ struct engine::state {
   backend_source* source = nullptr;
   std::uint32_t receive_blocks_max = 0;
 
-  std::atomic<bool> socket_files_removed{false};
   struct sigaction actions_before[3]{};  // of SIGINT, SIGTERM, SIGPIPE
   std::atomic<unsigned> stops{0};
   std::barrier<> all_started;

@@ -23,30 +23,30 @@ namespace {
 constexpr unsigned accepts_per_turn = 64;
 constexpr std::uint32_t accept_retry_ms = 100;
 
-// -1 with errno when it failed at once.
-int connect_to(const endpoint& to) {
+// For connecting to `to`; -1 with errno.
+int open_socket(const endpoint& to) {
   const int fd = socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-  if (fd < 0) return -1;
   const int on = 1;
-  if (!to.is_unix()) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  if (connect(fd, to.address(), to.length()) == 0 || errno == EINPROGRESS) return fd;
-  const int code = errno;
-  ::close(fd);
-  errno = code;
-  return -1;
+  if (fd >= 0 && !to.is_unix()) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  return fd;
 }
+
+// What passes when others end.
+bool is_shortage(int code) { return code == EMFILE || code == ENFILE || code == ENOMEM || code == ENOBUFS; }
 
 }  // namespace
 
 /// A listening socket of one core.
 class relay_listener final : watch, timer {
  public:
-  relay_listener(relay_core& of, int fd, const endpoint& to) : core_(of), fd_(fd), to_(to) {
+  relay_listener(relay_core& of, int fd, const endpoint& to, socket_file& file)
+      : core_(of), fd_(fd), to_(to), file_(file) {
     if (error e = core_.home.watches().add(fd_, *this)) log(log_level::error, "relay: " + e.text());
   }
   ~relay_listener() override {
     unwatch();
     ::close(fd_);
+    if (next_server_ >= 0) ::close(next_server_);
   }
 
  private:
@@ -63,26 +63,25 @@ class relay_listener final : watch, timer {
     unwatch();
     timer::stop();
     shutdown(fd_, SHUT_RDWR);
+    file_.remove();
   }
 
-  // False when there is nobody, or nobody can be taken now.
+  // False when there is nobody, or nobody can be taken now. There is a socket for the server before a client
+  // is accepted: where descriptors run out, clients wait in the queue of the listening socket.
   bool accept_one() {
     if (core_.pairs.get() >= core_.options.pairs_max) return later();
+    if (next_server_ < 0) next_server_ = open_socket(to_);
+    if (next_server_ < 0) {
+      if (!is_shortage(errno)) core_.connect_has_failed(to_, errno);
+      return later();
+    }
     const int client = accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (client < 0) {
-      if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) return later();
+      if (is_shortage(errno)) return later();
       return errno == EINTR || errno == ECONNABORTED;
     }
     core_.accepted.add(1);
-    const int server = connect_to(to_);
-    if (server >= 0) {
-      relay_pair::start(core_, client, server);
-      return true;
-    }
-    core_.connect_failed.add(1);
-    const linger reset{1, 0};
-    setsockopt(client, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
-    ::close(client);
+    relay_pair::start(core_, client, std::exchange(next_server_, -1), to_);
     return true;
   }
 
@@ -94,13 +93,16 @@ class relay_listener final : watch, timer {
 
   relay_core& core_;
   int fd_;
-  endpoint to_;
+  int next_server_ = -1;
+  const endpoint& to_;
+  socket_file& file_;
 };
 
 struct relay::state {
   struct route {
     std::vector<int> listeners;  // one a core, -1 once it was taken over
     endpoint to;
+    std::unique_ptr<socket_file> file;
   };
   // Lives on its core: made there, and ended there when the engine stops.
   struct member {
@@ -112,8 +114,8 @@ struct relay::state {
   void start_core(core& on) {
     auto& mine = *members[on.index()];
     for (route& r : routes)
-      mine.listeners.push_back(
-          std::make_unique<relay_listener>(mine.shared, std::exchange(r.listeners[on.index()], -1), r.to));
+      mine.listeners.push_back(std::make_unique<relay_listener>(
+          mine.shared, std::exchange(r.listeners[on.index()], -1), r.to, *r.file));
   }
 
   engine& net;
@@ -136,6 +138,7 @@ relay::relay(engine& of, relay_options options)
 }
 
 relay::~relay() {
+  for (const state::route& r : state_->routes) r.file->remove();
   for (const state::route& r : state_->routes)
     for (const int fd : r.listeners)
       if (fd >= 0) ::close(fd);
@@ -148,6 +151,7 @@ error relay::listen(std::string_view where, std::string_view to, endpoint* bound
   if (error e = endpoint::parse(where, at)) return e;
   const engine_options& o = state_->net.options();
   if (error e = open_listeners(at, state_->net.cores(), o.listen_backlog, made.listeners)) return e;
+  made.file = std::make_unique<socket_file>(at);
   for (const int fd : made.listeners) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   if (bound != nullptr) *bound = at;
   state_->routes.push_back(std::move(made));

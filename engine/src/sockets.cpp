@@ -15,9 +15,16 @@ namespace catenet {
 
 namespace {
 
+bool is_other_file(const endpoint& where) {
+  struct stat about{};
+  return where.is_unix() && lstat(where.path().c_str(), &about) == 0 && !S_ISSOCK(about.st_mode);
+}
+
 error failed(const char* tried, const endpoint& where, int code) {
   std::string advice;
-  if (code == EADDRINUSE)
+  if (code == EADDRINUSE && is_other_file(where))
+    advice = "a file that is no socket has that name; choose another path";
+  else if (code == EADDRINUSE)
     advice = "another process listens there; stop it or choose another address (port 0: any free one)";
   if (code == EACCES && where.is_unix()) advice = "the directory is not writable for this user";
   if (code == EACCES && !where.is_unix()) advice = "a port below 1024 needs CAP_NET_BIND_SERVICE";
@@ -117,6 +124,21 @@ error open_listeners(endpoint& where, unsigned count, int backlog, std::vector<i
   }
   into = std::move(opened);
   return {};
+}
+
+socket_file::socket_file(const endpoint& where) {
+  const std::string path = where.path();
+  struct stat about{};
+  if (path.empty() || path[0] == '@' || lstat(path.c_str(), &about) != 0) return;
+  path_ = path;
+  device_ = about.st_dev;
+  inode_ = about.st_ino;
+}
+
+void socket_file::remove() {
+  struct stat about{};
+  if (path_.empty() || removed_.exchange(true) || lstat(path_.c_str(), &about) != 0) return;
+  if (about.st_dev == device_ && about.st_ino == inode_) unlink(path_.c_str());
 }
 
 }  // namespace catenet

@@ -139,5 +139,5 @@ int main(int argc, char** argv) {
   program.app.add_flag("--deflate", join.deflate, "offers permessage-deflate");
   program.app.add_flag("--reconnect", join.reconnect, "comes again when the connection ends");
   CLI11_PARSE(program.app, argc, argv);
-  return joins->count() == 0 ? program.serve(argv[0], add_routes) : examples::run_terminal(join);
+  return joins->count() == 0 ? program.serve(add_routes) : examples::run_terminal(join);
 }

@@ -3,6 +3,8 @@
 
 #include <catenet/engine/engine.hpp>
 
+#include "support/choice_option.hpp"
+
 #include <CLI/CLI.hpp>
 
 #include <map>
@@ -14,7 +16,7 @@ namespace catenet::examples {
 inline void add_io_options(CLI::App& app, engine_options& settings) {
   const std::map<std::string, io_choice> backends{
       {"auto", io_choice::automatic}, {"uring", io_choice::uring}, {"epoll", io_choice::epoll}};
-  app.add_option("--io", settings.io, "auto, uring or epoll")->transform(CLI::CheckedTransformer(backends));
+  add_choice(app, "--io", settings.io, backends, "how it waits for the kernel");
   app.add_option("--io-without", settings.io_without,
                  "features of io_uring to go without, as an older kernel would, with commas between");
 }

@@ -36,32 +36,26 @@ class server_program {
   /// Parses, listens, prints "catenet: listening on …" once ready, and serves. Returns the exit status.
   int run(int argc, char** argv, const std::function<void(http::server&)>& add_routes) {
     CLI11_PARSE(app, argc, argv);
-    return serve(argv[0], add_routes);
+    return serve(add_routes);
   }
   /// The same, for those who parsed.
-  int serve(const char* program, const std::function<void(http::server&)>& add_routes) {
+  int serve(const std::function<void(http::server&)>& add_routes) {
     raise_descriptor_limit();
     engine net{settings_};
     http::server web{net};
     add_routes(web);
     endpoint bound;
-    if (const error e = web.listen(listen_, &bound)) return failed(e, program);
+    if (web.listen(listen_, &bound)) return 1;  // the engine has told why
     net.on_start([&] {
       const std::string where = listen_.starts_with("unix:") ? listen_ : "http://" + bound.text();
       std::printf("catenet: listening on %s (%s, %u cores)\n", where.c_str(),
                   std::string{net.io_name()}.c_str(), net.cores());
       std::fflush(stdout);
     });
-    if (const error e = net.run()) return failed(e, program);
-    return 0;
+    return net.run() ? 1 : 0;
   }
 
  private:
-  static int failed(const error& e, const char* program) {
-    std::fprintf(stderr, "%s: %s\n", program, e.text().c_str());
-    return 1;
-  }
-
   static void raise_descriptor_limit() {
     rlimit limit{};
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;

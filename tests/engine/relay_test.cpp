@@ -4,6 +4,7 @@
 
 #include "support/client.hpp"
 #include "support/engine_host.hpp"
+#include "support/raw_listener.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -19,7 +20,8 @@ using namespace catenet::test;
 // A relay in an engine of its own, in front of `to`.
 class relaying {
  public:
-  explicit relaying(const endpoint& to, relay_options o = {}, unsigned cores = 1)
+  explicit relaying(const endpoint& to, relay_options o = {}, unsigned cores = 1,
+                    std::string_view where = "127.0.0.1:0")
       : descriptors_(open_descriptors()) {
     engine_options eo;
     eo.cores = cores;
@@ -27,7 +29,7 @@ class relaying {
     host = std::make_unique<engine_host>(handlers{}, eo, "");
     host->check_descriptors = false;
     through = std::make_unique<relay>(host->net(), o);
-    const error e = through->listen("127.0.0.1:0", to.text(), &at);
+    const error e = through->listen(where, to.text(), &at);
     EXPECT_FALSE(e) << e.text();
     host->start();
   }
@@ -49,6 +51,29 @@ class relaying {
   std::unique_ptr<engine_host> host;
   std::unique_ptr<relay> through;
   endpoint at;
+};
+
+// A UNIX socket that listens, with a queue of its own length.
+class unix_listener {
+ public:
+  unix_listener(const std::string& path, int backlog) : fd_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    EXPECT_FALSE(endpoint::parse("unix:" + path, at_));
+    EXPECT_EQ(bind(fd_, at_.address(), at_.length()), 0);
+    EXPECT_EQ(listen(fd_, backlog), 0);
+  }
+  ~unix_listener() { ::close(fd_); }
+  unix_listener(const unix_listener&) = delete;
+  unix_listener& operator=(const unix_listener&) = delete;
+  [[nodiscard]] const endpoint& at() const { return at_; }
+  /// An empty one when none came in a while.
+  client accept() {
+    pollfd p{fd_, POLLIN, 0};
+    return poll(&p, 1, 10'000) == 1 ? client::of(accept4(fd_, nullptr, nullptr, SOCK_CLOEXEC)) : client();
+  }
+
+ private:
+  int fd_;
+  endpoint at_;
 };
 
 class relay_modes : public testing::TestWithParam<relay_mode> {};
@@ -150,6 +175,27 @@ TEST_P(relay_modes, a_client_that_resets_in_the_middle) {
   EXPECT_TRUE(eventually([&] { return r.through->statistics().pairs == 0 && closed == 10; }));
 }
 
+// A splice stops before urgent data as if there were nothing, and at the end as if that were all.
+TEST_P(relay_modes, urgent_data_stops_nothing) {
+  raw_listener server;
+  relaying r(server.at(), {.mode = GetParam()});
+  client c(r.at);
+  client s = server.accept();
+  ASSERT_TRUE(s);
+  ASSERT_TRUE(c.send(pattern(0, 200'000)));
+  EXPECT_EQ(off_pattern(0, s.receive(200'000)), std::string::npos);
+  ASSERT_EQ(send(c.fd(), "U", 1, MSG_OOB), 1);
+  ASSERT_TRUE(c.send("after"));
+  EXPECT_EQ(s.receive(5), "after");
+  ASSERT_EQ(send(c.fd(), "U", 1, MSG_OOB), 1);
+  ASSERT_TRUE(c.send(pattern(0, 300'000)));
+  c.finish();
+  const std::string rest = s.receive_all();
+  EXPECT_EQ(rest.size(), 300'000u);
+  EXPECT_EQ(off_pattern(0, rest), std::string::npos);
+  EXPECT_EQ(s.error(), 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(relay, relay_modes,
                          testing::Values(relay_mode::automatic, relay_mode::splice, relay_mode::copy),
                          [](const auto& i) {
@@ -207,6 +253,64 @@ TEST(relay, nobody_there) {
   c.receive_all();
   EXPECT_EQ(c.error(), ECONNRESET);
   EXPECT_TRUE(eventually([&] { return r.through->statistics().connect_failed == 1; }));
+}
+
+// connect() to a UNIX socket whose queue is full says EAGAIN: that is no failure yet.
+TEST(relay, a_server_whose_queue_is_full_is_tried_again) {
+  const temp_folder folder;
+  unix_listener server(folder.path("server"), 1);
+  relaying r(server.at());
+  std::vector<client> clients;
+  for (int i = 0; i != 10; ++i) {
+    clients.emplace_back(r.at);
+    ASSERT_TRUE(clients.back().send("x"));
+  }
+  EXPECT_TRUE(eventually([&] { return r.through->statistics().accepted == 10; }));
+  for (int i = 0; i != 10; ++i) {
+    client s = server.accept();
+    ASSERT_TRUE(s);
+    EXPECT_EQ(s.receive(1), "x");
+  }
+  EXPECT_EQ(r.through->statistics().connect_failed, 0u);
+}
+
+TEST(relay, a_server_whose_queue_stays_full_is_given_up) {
+  const temp_folder folder;
+  const unix_listener server(folder.path("server"), 0);
+  const client only(server.at());
+  relaying r(server.at(), {.connect_ms = 100});
+  client c(r.at);
+  EXPECT_EQ(c.receive_all(), "");
+  EXPECT_EQ(c.error(), ECONNRESET);
+  EXPECT_EQ(r.through->statistics().connect_failed, 1u);
+}
+
+TEST(relay, its_socket_file_goes_with_it) {
+  const temp_folder folder;
+  const std::string path = folder.path("relay");
+  for (const bool replaced : {false, true}) {
+    {
+      const unix_listener server(folder.path("server"), 10);
+      const relaying r(server.at(), {}, 2, "unix:" + path);
+      EXPECT_EQ(access(path.c_str(), F_OK), 0);
+      if (replaced) {
+        // Made before the other is removed, so that it is another one for the file system too.
+        const unix_listener another(path + "2", 1);
+        EXPECT_EQ(rename((path + "2").c_str(), path.c_str()), 0);
+      }
+      unlink(folder.path("server").c_str());
+    }
+    EXPECT_EQ(access(path.c_str(), F_OK) == 0, replaced) << "another's file stays, its own does not";
+  }
+}
+
+TEST(relay, a_name_that_is_no_socket_is_told) {
+  const temp_folder folder;
+  engine_host host(handlers{}, {}, "");
+  relay r(host.net());
+  const error e = r.listen("unix:" + folder.path("."), "127.0.0.1:1");
+  EXPECT_EQ(e.code, EADDRINUSE);
+  EXPECT_NE(e.advice.find("no socket"), std::string::npos) << e.text();
 }
 
 // A pair at rest holds neither pipe nor block, and the engine's stop ends it.

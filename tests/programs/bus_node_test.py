@@ -5,6 +5,8 @@ import json
 import os
 import queue
 import signal
+import socket
+import struct
 import subprocess
 import tempfile
 import threading
@@ -123,6 +125,44 @@ class BusNodeTest(unittest.TestCase):
         self.assertEqual(node_told["links"][0]["connects"], 2)
         self.assertEqual(len(hub_told["links"]), 1)
 
+    def test_links_that_ended_are_forgotten(self):
+        hub = Node("hub")
+        host, port = hub.at.rsplit(":", 1)
+
+        def resident_kb():
+            status = Path(f"/proc/{hub.process.pid}/status").read_text()
+            return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1])
+
+        def come_and_go(times):
+            for _ in range(times):
+                with socket.create_connection((host, int(port))) as c:
+                    c.sendall(struct.pack(">I", 7) + b"guest 0")
+                hub.wait_for("catenet: link ended")
+        come_and_go(500)
+        before = resident_kb()
+        come_and_go(2000)
+        self.assertLess(resident_kb() - before, 1500, "kB for 2000 links that came and went")
+        told = hub.stop()
+        self.assertEqual(len(told["links"]), 64)
+        self.assertEqual(told["earlier"]["links"], 2500 - 64)
+        self.assertEqual(told["earlier"]["received"] + total(told, "received"), 2500)
+        self.assertEqual(told["from"]["guest"]["received"], 2500)
+
+    def test_names_of_others_are_checked(self):
+        hub = Node("hub")
+        host, port = hub.at.rsplit(":", 1)
+        with socket.create_connection((host, int(port))) as c:
+            for text in (b'a"b\\ 0 ', b"\xff 0", b" 0", b"n" * 65 + b" 0", b"good 0", b"no-number x", b"alone"):
+                c.sendall(struct.pack(">I", len(text)) + text)
+            for i in range(300):
+                text = b"name%d 0" % i
+                c.sendall(struct.pack(">I", len(text)) + text)
+        hub.wait_for("catenet: link ended")
+        told = hub.stop()
+        self.assertEqual(len(told["from"]), 256)
+        self.assertIn("good", told["from"])
+        self.assertEqual(told["unknown"], 6 + 300 - 255)
+
     def test_help_and_bad_arguments_are_told(self):
         done = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0)
@@ -132,6 +172,14 @@ class BusNodeTest(unittest.TestCase):
         self.assertIn("no port", done.stderr)
         done = subprocess.run([PROGRAM, "--when-full", "explode"], capture_output=True, text=True)
         self.assertNotEqual(done.returncode, 0)
+        self.assertIn("explode not in {drop-newest,drop-oldest,refuse}", done.stderr)
+        done = subprocess.run([PROGRAM, "--io-without", "bogus"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr.count("bogus"), 1, done.stderr)
+        done = subprocess.run([PROGRAM, "--listen", "unix:/tmp"], capture_output=True, text=True)
+        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.stderr.count("EADDRINUSE"), 1, done.stderr)
+        self.assertIn("no socket", done.stderr)
 
 
 if __name__ == "__main__":

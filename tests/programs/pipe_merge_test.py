@@ -314,8 +314,183 @@ class PipeMerge(unittest.TestCase):
         merge = Merge(1)
         fd = merge.open(0)
         merge.process.send_signal(signal.SIGTERM)
-        merge.end(timeout=10)
+        status, _, err = merge.end(timeout=10)
         os.close(fd)
+        self.assertEqual(status, 1)
+        self.assertIn("ECANCELED", err)
+        self.assertIn("out: 0 bytes", err)
+
+    def test_told_to_stop_in_the_middle_of_a_frame(self):
+        reader, writer = os.pipe()
+        merge = Merge(1, output=writer)
+        os.close(writer)
+        merge.write(0, b"".join(frame(payload(0, n, 3_000_000)) for n in range(3)))
+        out = os.read(reader, 1000)
+        merge.process.send_signal(signal.SIGTERM)
+        time.sleep(0.2)
+        while part := os.read(reader, 65536):
+            out += part
+        os.close(reader)
+        status, _, err = merge.end(timeout=10)
+        self.assertEqual(status, 1, err)
+        self.check(out, {0: [3_000_000]})
+
+    def test_more_unfinished_frames_than_fit_at_first(self):
+        """Twenty inputs with 14 of 16 MiB each, and a short frame that must not wait for them; then all complete."""
+        for backend in BACKENDS:
+            with self.subTest(backend=backend):
+                merge = Merge(21, "--io", backend)
+                size, part = 16 << 20, 14 << 20
+                start = MAGIC + struct.pack(">I", size)
+                body = b"a" * size
+                fds = [merge.open(i) for i in range(21)]
+                for fd in fds[:20]:
+                    view = memoryview(start + body[:part])
+                    while view:
+                        view = view[os.write(fd, view):]
+                os.write(fds[20], frame(payload(20, 0, 15)))
+                out = bytearray(os.read(merge.process.stdout.fileno(), 100))
+                self.assertEqual(out, frame(payload(20, 0, 15)))
+                for fd in fds[:20]:
+                    threading.Thread(target=lambda fd=fd: (self.write_all(fd, body[part:]), os.close(fd)), daemon=True).start()
+                os.close(fds[20])
+                status, rest, err = merge.end()
+                self.assertEqual(status, 0, err)
+                self.assertEqual(len(rest), 20 * (8 + size))
+                split(rest)
+
+    def write_all(self, fd, data):
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view):]
+
+    def test_a_frame_longer_than_the_usual_slab(self):
+        with tempfile.TemporaryDirectory() as folder:
+            stored = os.path.join(folder, "f")
+            with open(stored, "wb") as f:
+                f.write(MAGIC + struct.pack(">I", 300_000_000))
+                f.truncate(8 + 300_000_000)
+            process = subprocess.Popen([PROGRAM, "--max-frame", "400000000", stored], stdout=subprocess.PIPE)
+            got = 0
+            while part := process.stdout.read1(1 << 20):
+                got += len(part)
+            process.stdout.close()
+            self.assertEqual(process.wait(60), 0)
+            self.assertEqual(got, 8 + 300_000_000)
+
+    def test_a_drip_is_slow_too(self):
+        merge = Merge(1, "--min-rate", "1000")
+        fd = merge.open(0)
+        os.write(fd, frame(b"z" * 100_000)[:8])
+        with self.assertRaises(BrokenPipeError):
+            end = time.monotonic() + 20
+            while time.monotonic() < end:
+                os.write(fd, b"z" * 10)
+                time.sleep(0.05)
+        os.close(fd)
+        status, out, err = merge.end()
+        self.assertEqual((status, out), (3, b""), err)
+        self.assertIn("bytes/s", err)
+
+    def test_evicted_at_once(self):
+        """The writer of an evicted input gets EPIPE, and the reason is told, while the others go on."""
+        merge = Merge(2)
+        bad, good = merge.open(0), merge.open(1)
+        os.write(bad, b"GARBAGE!")
+        self.assertIn(b"in0: evicted", merge.process.stderr.readline())
+        with self.assertRaises(BrokenPipeError):
+            os.write(bad, b"more")
+        os.write(good, frame(payload(1, 0, 100)))
+        os.close(bad)
+        os.close(good)
+        status, out, err = merge.end()
+        self.assertEqual(status, 3, err)
+        self.check(out, {1: [100]})
+
+    def test_progress(self):
+        merge = Merge(1)
+        fd = merge.open(0)
+        os.write(fd, frame(b"x" * 100))
+        self.assertEqual(merge.process.stderr.readline(), b"progress: 1 frames, 108 bytes, 1 of 1 inputs open, output full 0 times\n")
+        os.close(fd)
+        merge.end()
+
+    def test_standard_streams(self):
+        with tempfile.TemporaryDirectory() as folder:
+            stored = os.path.join(folder, "f")
+            Path(stored).write_bytes(frame(payload(0, 0, 100)))
+
+            def run(arguments, closed=(), **more):
+                return subprocess.run([PROGRAM, *arguments], capture_output=True, timeout=20,
+                                      preexec_fn=lambda: [os.close(fd) for fd in closed], **more)
+            done = run(["-"], closed=(0,))
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"standard input: EBADF", done.stderr)
+            done = run([stored], closed=(1,))
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"standard output: EBADF", done.stderr)
+            done = run([stored], closed=(0, 2))
+            self.assertEqual(done.returncode, 0)
+            self.check(done.stdout, {0: [100]})
+            done = run(["-", stored, "-"], stdin=subprocess.DEVNULL)
+            self.assertEqual(done.returncode, 1)
+            self.assertIn(b"only once", done.stderr)
+
+    def test_a_terminal_holds_up_nobody(self):
+        ours, terminal = os.openpty()
+        merge = Merge(1, stdin=terminal)
+        fd = merge.open(0)
+        os.write(fd, frame(payload(0, 0, 100)))
+        self.assertEqual(os.read(merge.process.stdout.fileno(), 1000), frame(payload(0, 0, 100)))
+        merge.process.send_signal(signal.SIGTERM)
+        status, _, err = merge.end(timeout=10)
+        self.assertEqual(status, 1, err)
+        for one in (fd, ours, terminal):
+            os.close(one)
+
+    def test_a_read_that_fails_is_no_end(self):
+        done = subprocess.run([PROGRAM, "/tmp"], capture_output=True, timeout=20)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"EISDIR", done.stderr)
+        listener = socket.create_server(("127.0.0.1", 0))
+        peer = socket.create_connection(listener.getsockname())
+        taken, _ = listener.accept()
+        process = subprocess.Popen([PROGRAM, "-"], stdin=taken, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        peer.sendall(frame(payload(0, 0, 100)))
+        out = process.stdout.read(108)
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        peer.close()
+        _, err = process.communicate(timeout=20)
+        for one in (taken, listener):
+            one.close()
+        self.check(out, {0: [100]})
+        self.assertEqual(process.returncode, 3)
+        self.assertIn(b"ECONNRESET", err)
+
+    def test_half_a_header_is_never_put_out(self):
+        for backend in BACKENDS:
+            merge = Merge(2, "--io", backend, "--splice-min", "0")
+            first, second = merge.open(0), merge.open(1)
+            one, other = frame(payload(0, 0, 40)), frame(payload(1, 0, 40))
+            os.write(first, one[:3])
+            time.sleep(0.1)
+            os.write(second, other)
+            self.assertEqual(os.read(merge.process.stdout.fileno(), 1000), other)
+            os.write(first, one[3:])
+            os.close(first)
+            os.close(second)
+            status, out, err = merge.end()
+            self.assertEqual((status, out), (0, one), err)
+
+    def test_bad_arguments_are_told(self):
+        for arguments, why in ((("--weights", "1,2", "/dev/null"), "2 values for 1 inputs"),
+                               (("--weights", "0", "/dev/null"), "0 not in range"),
+                               (("--max-frame", "-1", "/dev/null"), "not in range"),
+                               (("--deadline-ms", "-1", "/dev/null"), "not in range"),
+                               (("--io", "bogus", "/dev/null"), "bogus not in {auto,epoll,uring}")):
+            done = subprocess.run([PROGRAM, *arguments], capture_output=True, text=True, timeout=20)
+            self.assertNotEqual(done.returncode, 0, arguments)
+            self.assertIn(why, done.stderr)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
 #!/usr/bin/python3
 """relay as a user runs it: SHA-256 through stalling readers, half-close, resets, and thousands of pairs."""
 
+import ctypes
 import hashlib
 import os
+import platform
 import random
 import resource
 import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 import unittest
@@ -53,10 +56,21 @@ class Sink:
         self.listener.close()
 
 
+def forbid_splice():
+    """A seccomp filter for this process: splice (275 on x86-64) fails with EPERM, all else is allowed."""
+    steps = ((0x20, 0, 0, 0), (0x15, 0, 1, 275), (0x06, 0, 0, 0x00050001), (0x06, 0, 0, 0x7FFF0000))
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *step) for step in steps))
+    program = ctypes.create_string_buffer(struct.pack("@HP", len(steps), ctypes.addressof(code)))
+    libc = ctypes.CDLL(None, use_errno=True)
+    for arguments in ((38, 1, 0, 0, 0), (22, 2, ctypes.addressof(program), 0, 0)):  # no new privileges; the filter
+        if libc.prctl(*(ctypes.c_ulong(a) for a in arguments)) != 0:
+            raise OSError(ctypes.get_errno(), "prctl")
+
+
 class Relay:
-    def __init__(self, port, *options):
+    def __init__(self, port, *options, before=None):
         self.process = subprocess.Popen([PROGRAM, "--listen", "127.0.0.1:0", "--to", f"127.0.0.1:{port}", *options],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=before)
         line = self.process.stdout.readline()
         assert line.startswith("catenet: listening on "), line
         self.port = int(line.rsplit(":", 1)[1])
@@ -150,10 +164,75 @@ class RelayTest(unittest.TestCase):
         for one in (*clients, *servers, listener):
             one.close()
 
+    def test_clients_wait_while_descriptors_are_short(self):
+        for backend in ("uring", "epoll"):
+            with self.subTest(backend=backend):
+                sink = Sink()
+                relay = Relay(sink.port, "--cores", "1", "--io", backend,
+                              before=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (30, 30)))
+                clients = [relay.connect() for _ in range(40)]
+                for c in clients:
+                    c.sendall(b"z")
+                want = hashlib.sha256(b"z").hexdigest()
+                for c in clients:
+                    c.shutdown(socket.SHUT_WR)
+                    self.assertEqual(c.recv(100).decode(), want)
+                    c.close()
+                status, err = relay.stop()
+                self.assertEqual(status, 0, err)
+                self.assertIn("accepted 40, open 0, connect failed 0, resets 0", err)
+                sink.close()
+
+    @unittest.skipUnless(platform.machine() == "x86_64", "the number of splice is this machine's")
+    def test_where_splice_is_forbidden_bytes_are_copied(self):
+        sink = Sink()
+        relay = Relay(sink.port, "--mode", "splice", before=forbid_splice)
+        data = b"s" * 1_000_000
+        for _ in range(2):
+            with relay.connect() as c:
+                c.sendall(data)
+                c.shutdown(socket.SHUT_WR)
+                self.assertEqual(c.recv(100).decode(), hashlib.sha256(data).hexdigest())
+        status, err = relay.stop()
+        self.assertEqual(status, 0, err)
+        self.assertEqual(err.count("EPERM"), 1, err)
+        self.assertIn("resets 0", err)
+        sink.close()
+
+    def test_a_server_that_is_down_is_told(self):
+        with socket.create_server(("127.0.0.1", 0)) as nobody:
+            port = nobody.getsockname()[1]
+        relay = Relay(port)
+        for _ in range(20):
+            with self.assertRaises(ConnectionResetError), relay.connect() as c:
+                c.recv(1)
+        _, err = relay.stop()
+        lines = [line for line in err.splitlines() if "ECONNREFUSED" in line]
+        self.assertIn(f"127.0.0.1:{port}", lines[0])
+        self.assertLess(len(lines), 20, "told once a second, not each time")
+
+    def test_a_socket_file_is_removed_at_the_end(self):
+        with tempfile.TemporaryDirectory() as folder:
+            where = os.path.join(folder, "s")
+            process = subprocess.Popen([PROGRAM, "--listen", f"unix:{where}", "--to", "127.0.0.1:1"],
+                                       stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            process.stdout.readline()
+            self.assertTrue(os.path.exists(where))
+            process.terminate()
+            process.communicate(timeout=20)
+            self.assertEqual(process.returncode, 0)
+            self.assertFalse(os.path.exists(where))
+
     def test_bad_arguments_are_told(self):
         done = subprocess.run([PROGRAM, "--listen", "127.0.0.1:0", "--to", "nowhere"], capture_output=True, text=True)
         self.assertEqual(done.returncode, 1)
         self.assertIn("no port", done.stderr)
+        done = subprocess.run([PROGRAM, "--to", "127.0.0.1:1", "--mode", "bogus"], capture_output=True, text=True)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("bogus not in {auto,copy,splice}", done.stderr)
+        done = subprocess.run([PROGRAM, "--help"], capture_output=True, text=True)
+        self.assertIn("{auto,copy,splice}", done.stdout)
+        self.assertIn("{auto,epoll,uring}", done.stdout)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,10 @@ constexpr std::uint64_t bytes_per_turn = 1_MiB;  // before the loop looks at oth
 // speaks.
 constexpr std::uint64_t saved_bytes_max = 256_KiB;
 constexpr std::uint64_t service_per_byte = 1 << 16;  // at weight 1
+// Inputs that found no memory ask again every few milliseconds; when none was freed for so long, one has to
+// go.
+constexpr std::uint32_t starving_ms_max = 1000;
+constexpr std::uint32_t starving_gap_ms = 200;  // without a complaint: it was over
 
 std::uint64_t service_of(std::uint64_t bytes, const source& s) {
   return std::max<std::uint64_t>(1, bytes * service_per_byte / s.weight);
@@ -50,12 +54,26 @@ struct merger::state final : source_owner, sink::owner, watch {
     enqueue(s);
     run();
   }
-  void on_evicted(source&) override {
+  void on_evicted(source& s) override {
     ++evicted;
+    if (tell_evicted) tell_evicted(s.name, s.reason());
     run();
   }
+  void on_starved(source& s) override;
   void on_room() override { run(); }
+  void on_abandoned() override {
+    out.give_up();
+    run();
+  }
   void ready(bool, bool, bool) override { run(); }  // asked for by again()
+  void drain() override {
+    stopping = true;
+    run();
+  }
+  void abandon() override {
+    unwatch();
+    on_abandoned();
+  }
 
   std::uint32_t charged_ms() const override {
     const std::uint32_t now_ms = home.now_ms();
@@ -81,8 +99,14 @@ struct merger::state final : source_owner, sink::owner, watch {
   std::set<source*, least_served> turns;  // those that may have a frame
   std::uint64_t served_now = 0;           // of the one whose turn it was last, before its turn
   callback<void(const error&)> done;
+  callback<void(std::string_view, std::string_view)> tell_evicted;
+  std::uint64_t starving_at = 0;        // what was out when they began to starve
+  std::uint32_t starving_since_ms = 0;  // on the charged clock
+  std::uint32_t starving_told_ms = 0;   // when one complained last, on the core's clock
+  bool starving = false;
   bool started = false;
-  bool running = false;  // run() is on the stack: what it causes goes on there
+  bool stopping = false;  // the engine is: nothing further is admitted
+  bool running = false;   // run() is on the stack: what it causes goes on there
   bool full = false;
   std::uint32_t full_since_ms = 0;
   std::uint32_t full_ms = 0;  // together, without the present one
@@ -99,7 +123,7 @@ void merger::state::run() {
   running = true;
   const std::uint64_t before = out.bytes();
   bool going = put();
-  while (going && !turns.empty()) {
+  while (going && !stopping && !turns.empty()) {
     if (out.bytes() - before >= bytes_per_turn) {
       home.watches().again(*this);
       break;
@@ -145,17 +169,43 @@ void merger::state::set_full(bool now_full) {
   }
 }
 
-void merger::state::finish_if_over() {
-  bool over = static_cast<bool>(out.failure());
-  if (!over && out.idle() && turns.empty()) {
-    over = true;
-    for (const auto& s : sources) over = over && s->over();
+// Memory is short. Only what is put out gives some back; where nothing is, the one that holds most of it for
+// a frame that is not complete gives it to the others. The clock stands while the output is full.
+void merger::state::on_starved(source& s) {
+  enqueue(s);
+  const std::uint32_t told_before_ms = std::exchange(starving_told_ms, home.now_ms());
+  const std::uint64_t freed = out.bytes() + evicted;
+  if (!starving || freed != starving_at || starving_told_ms - told_before_ms > starving_gap_ms) {
+    starving = true;
+    starving_at = freed;
+    starving_since_ms = charged_ms();
+    return run();
   }
-  if (!over) return;
+  if (charged_ms() - starving_since_ms < starving_ms_max || !out.idle()) return run();
+  starving = false;
+  const auto most = std::max_element(sources.begin(), sources.end(), [](const auto& a, const auto& b) {
+    return a->holds_back() < b->holds_back();
+  });
+  const std::uint64_t bytes = (*most)->holds_back();
+  if (bytes == 0) return run();
+  (*most)->evict("there is no memory left, and its unfinished frame held most of it: " +
+                 std::to_string(bytes) + " bytes");
+}
+
+void merger::state::finish_if_over() {
+  if (!started) return;
+  const bool empty = out.idle() && (turns.empty() || stopping);
+  if (!out.failure() && !empty) return;
+  const bool ended = std::ranges::all_of(sources, [](const auto& s) { return s->over(); });
+  if (!out.failure() && !ended && !stopping) return;
   started = false;
   unwatch();
+  out.stop();
+  for (const auto& s : sources) s->let_go();
   const callback<void(const error&)> tell = std::move(done);
-  const error how_it_ended = out.failure();
+  error how_it_ended = out.failure();
+  if (!how_it_ended && !ended)
+    how_it_ended = {"merge", "the inputs", ECANCELED, "it was told to stop before they had ended"};
   tell(how_it_ended);  // may end this
 }
 
@@ -187,6 +237,10 @@ error merger::input(int fd, std::string name, std::uint32_t weight) {
   s.enqueue(*s.sources.back());
   if (s.started) s.home.watches().again(s);
   return {};
+}
+
+void merger::on_evicted(callback<void(std::string_view, std::string_view)> tell) {
+  state_->tell_evicted = std::move(tell);
 }
 
 void merger::start(callback<void(const error&)> done) {

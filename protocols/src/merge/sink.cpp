@@ -100,6 +100,15 @@ ssize_t sink::write_memory() {
   return sendmsg(fd_, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+void sink::give_up() {
+  if (idle()) return;
+  const std::uint64_t left = memory_.bytes() + left_in_pipe_;
+  fail(0);
+  failure_ = {"write", "the output", ETIMEDOUT,
+              "its reader took nothing, so it ends in the middle of a frame: " + std::to_string(left) +
+                  " bytes are missing"};
+}
+
 sink::result sink::fail(int code) {
   failure_ = {"write", "the output", code, code == EPIPE ? "its reader has gone" : ""};
   memory_.clear();

@@ -14,6 +14,7 @@ class sink final : watch {
    public:
     virtual ~owner() = default;
     virtual void on_room() = 0;
+    virtual void on_abandoned() = 0;  ///< the engine's stop waits no longer for room
   };
 
   sink(core& on, owner& who) : core_(on), owner_(who) {}
@@ -21,6 +22,9 @@ class sink final : watch {
 
   /// Takes the descriptor over.
   error open(int fd);
+  void stop() { unwatch(); }  ///< tells nothing more
+  /// What was taken will never be out: it failed.
+  void give_up();
   [[nodiscard]] bool is_open() const { return fd_ >= 0; }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }  ///< put out so far
 
@@ -37,6 +41,11 @@ class sink final : watch {
 
  private:
   void ready(bool readable, bool writable, bool failed) override;
+  void drain() override {}  // its owner ends it
+  void abandon() override {
+    unwatch();
+    owner_.on_abandoned();
+  }
   ssize_t write_memory();
   result fail(int code);
   bool make_own(int fd);

@@ -31,20 +31,26 @@ source::source(core& on, source_owner& owner, int fd, std::string named, std::ui
     : name(std::move(named)), weight(std::max(weighs, 1u)), core_(on), owner_(owner), fd_(fd) {
   struct stat about{};
   if (fstat(fd_, &about) != 0) return;
+  if (S_ISREG(about.st_mode)) kind_ = kind::file;
   if (S_ISFIFO(about.st_mode)) kind_ = kind::pipe;
   if (S_ISSOCK(about.st_mode)) kind_ = kind::socket;
   if (kind_ == kind::pipe) capacity_ = static_cast<std::uint64_t>(std::max(0, fcntl(fd_, F_GETPIPE_SZ)));
 }
 
-source::~source() {
-  unwatch();
-  ::close(fd_);
-}
+source::~source() { close(); }
 
 error source::start() {
+  struct stat about{};
+  if (fstat(fd_, &about) == 0 && S_ISDIR(about.st_mode))
+    return {"read", name, EISDIR, "an input is a pipe, a socket, a terminal or a file"};
   error e = core_.watches().add(fd_, *this);
-  if (e && e.code == EPERM && kind_ == kind::file) e = {};  // a regular file is always ready
+  if (e && e.code == EPERM) e = {};  // a regular file, or a device like it: always ready
   return e;
+}
+
+void source::close() {
+  unwatch();
+  if (fd_ >= 0) ::close(std::exchange(fd_, -1));
 }
 
 void source::ready(bool, bool, bool) {
@@ -74,6 +80,10 @@ bool source::look() {
       end_of_input();
       return false;
     }
+    if (g == got::failed) {
+      evict("reading failed: " + errno_text(errno));
+      return false;
+    }
     if (!parse_gathered()) return false;
   }
   return false;
@@ -92,7 +102,8 @@ bool source::look_into_pipe() {
     if (h.what != frame::status::frame) return false;
     front_total_ = h.header_bytes + h.payload_bytes;
   }
-  const std::uint64_t missing = front_total_ == 0 ? 0 : front_total_ - gathered_.bytes();
+  if (front_total_ == 0) return false;
+  const std::uint64_t missing = front_total_ - gathered_.bytes();
   if (missing < owner_.how.splice_bytes_min) return false;
   make_room(missing);
   const std::uint64_t there = present();
@@ -131,6 +142,12 @@ bool source::has_writer() const {
   return poll(&p, 1, 0) >= 0 && (p.revents & POLLHUP) == 0;
 }
 
+// Whether a read would not wait: what is no regular file may be another's blocking one, such as a terminal.
+bool source::can_read() const {
+  pollfd p{fd_, POLLIN, 0};
+  return kind_ == kind::file || poll(&p, 1, 0) == 1;
+}
+
 // A source with a large weight sends several frames in its turn, so its pipe has to hold several: else it has
 // less to send than it is due, however fast its writer is.
 void source::make_room(std::uint64_t frame_bytes) {
@@ -148,20 +165,33 @@ source::got source::gather(std::uint64_t wanted) {
     if (any < 0) return got::nothing;
     char byte = 0;
     [[maybe_unused]] const ssize_t drained = read(owner_.spy_read, &byte, 1);
+  } else if (kind_ == kind::other && !can_read()) {
+    return got::nothing;
   }
   reservation room = gathered_.reserve(1);
   if (room.bytes().size() < 4_KiB) room = gathered_.reserve(std::min<std::uint64_t>(wanted, gather_bytes));
   if (!room) {
-    core_.timers().start(*this, memory_retry_ms);
+    wait_for_memory();
     return got::nothing;
   }
-  const std::size_t most = std::min<std::uint64_t>(room.bytes().size(), wanted);
-  const ssize_t count = kind_ == kind::socket ? recv(fd_, room.bytes().data(), most, MSG_DONTWAIT)
-                                              : read(fd_, room.bytes().data(), most);
-  if (count < 0 && (errno == EAGAIN || errno == EINTR)) return got::nothing;
-  if (count <= 0) return got::end;
-  room.commit(static_cast<std::size_t>(count));
-  return got::something;
+  hunger_.stop();
+  return read_into(std::move(room), wanted);
+}
+
+source::got source::read_into(reservation room, std::uint64_t most) {
+  const std::size_t wanted = std::min<std::uint64_t>(room.bytes().size(), most);
+  ssize_t count = 0;
+  do
+    count = kind_ == kind::socket ? recv(fd_, room.bytes().data(), wanted, MSG_DONTWAIT)
+                                  : read(fd_, room.bytes().data(), wanted);
+  while (count < 0 && errno == EINTR);
+  if (count > 0) {
+    room.commit(static_cast<std::size_t>(count));
+    return got::something;
+  }
+  if (count == 0) return got::end;
+  if (errno != EAGAIN) return got::failed;
+  return got::nothing;
 }
 
 // Finds how much of what was gathered is whole frames. False when the input was evicted.
@@ -217,7 +247,7 @@ item source::next(std::uint64_t budget) {
   }
   std::optional<chain> front = gathered_.split(cut);
   if (!front) {
-    core_.timers().start(*this, memory_retry_ms);
+    wait_for_memory();
     return {};
   }
   made.memory = std::move(*front);
@@ -254,7 +284,7 @@ void source::wait_for_rest() {
   const std::uint32_t passed = owner_.charged_ms() - since_ms_;
   if (owner_.how.deadline_ms != 0)
     delay_ms = std::min(delay_ms, passed >= owner_.how.deadline_ms ? 1 : owner_.how.deadline_ms - passed);
-  if (owner_.how.rate_min != 0) delay_ms = std::min(delay_ms, rate_period_ms);
+  if (owner_.how.rate_min != 0) delay_ms = std::min(delay_ms, rate_period_ms - passed % rate_period_ms);
   if (delay_ms != timer_wheel::delay_ms_max) core_.timers().start(*this, delay_ms);
 }
 
@@ -272,20 +302,33 @@ void source::expire() {
   owner_.on_ready(*this);
 }
 
+void source::wait_for_memory() {
+  if (!hunger_.armed()) core_.timers().start(hunger_, memory_retry_ms);
+}
+
+std::uint64_t source::holds_back() const {
+  return over_ || whole_ != 0 || in_pipe_ != 0 ? 0 : gathered_.bytes();
+}
+
+void source::let_go() {
+  gathered_.clear();
+  whole_ = in_pipe_ = 0;
+  stop();
+  hunger_.stop();
+  close();
+}
+
 void source::end_of_input() {
   if (!gathered_.empty()) return evict("the input ended in the middle of a frame");
   over_ = true;
   stop();
-  unwatch();
+  close();
 }
 
 void source::evict(std::string why) {
   reason_ = std::move(why);
   over_ = true;
-  gathered_.clear();
-  whole_ = in_pipe_ = 0;
-  stop();
-  unwatch();
+  let_go();
   owner_.on_evicted(*this);
 }
 

@@ -7,6 +7,10 @@
 //
 // A frame is admitted when it is complete, so a slow or hostile input holds up nobody, and evicting one never
 // leaves half a frame in the output. While the output is full nothing is read, and no input is blamed for it.
+//
+// Frames that are gathered take memory of the engine's slab: let its capacity hold a frame of the greatest
+// length for each input, and one more. Where there is none left and nothing is put out that would free some,
+// the input that holds most of it in an unfinished frame is evicted.
 #pragma once
 
 #include <catenet/engine/callback.hpp>
@@ -18,6 +22,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace catenet::merge {
@@ -63,8 +68,13 @@ class merger {
   /// start() or after, while the merger runs.
   error input(int fd, std::string name, std::uint32_t weight = 1);
 
-  /// Begins. `done` is called once, when every input has ended and all of it is out, or the output failed
-  /// (then with an error); it may end the merger.
+  /// `tell` is called when an input is evicted, with its name and the reason; the input's descriptor is
+  /// closed by then. It must not end the merger. Before start().
+  void on_evicted(callback<void(std::string_view name, std::string_view why)> tell);
+
+  /// Begins. `done` is called once, when every input has ended and all of it is out, or the output failed, or
+  /// the engine's stop cut it short (then with an error); it may end the merger. At a stop the frame under
+  /// way is put out, if the output takes it within the engine's drain time, and no other.
   void start(callback<void(const error&)> done);
 
   [[nodiscard]] merge::statistics statistics() const;
