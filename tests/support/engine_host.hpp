@@ -176,6 +176,18 @@ class engine_host {
     return future.get();
   }
 
+  /// Runs f on the first core, or here, when the engine has ended of itself.
+  void on_core_or_after(const std::function<void()>& f) {
+    std::promise<void> told;
+    const bool posted = net_->at(0).post([&] {
+      f();
+      told.set_value();
+    });
+    if (posted) return told.get_future().get();
+    while (!done_) sleep_ms(1);
+    f();
+  }
+
   [[nodiscard]] std::uint64_t rented() {
     std::uint64_t sum = 0;
     for (const class_statistics& c : net_->slab().statistics().classes) sum += c.rented;

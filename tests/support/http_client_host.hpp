@@ -38,7 +38,7 @@ class http_client_host {
     host_.start();
   }
   ~http_client_host() {
-    host_.on_core([&] { running_.clear(); });
+    host_.on_core_or_after([&] { running_.clear(); });
     host_.stop();
   }
 
