@@ -91,8 +91,13 @@ TEST(zero_copy, every_byte_arrives_and_is_counted_once) {
   const core_statistics s = host.statistics();
   EXPECT_EQ(s.bytes_out, 8 * answer_bytes);
   EXPECT_EQ(by(s, tier::zero_copy), 0u);
-  EXPECT_EQ(by(s, tier::zero_copy_copied), has_zero_copy(host) ? 8 * answer_bytes : 0);
-  EXPECT_EQ(by(s, tier::copied), has_zero_copy(host) ? 0 : 8 * answer_bytes);
+  EXPECT_EQ(by(s, tier::zero_copy_copied) + by(s, tier::copied), 8 * answer_bytes);
+  if (!has_zero_copy(host)) {
+    EXPECT_EQ(by(s, tier::copied), 8 * answer_bytes);
+    return;
+  }
+  // What a full socket left over, when that is short, goes plainly.
+  EXPECT_LT(by(s, tier::copied), answer_bytes);
 }
 
 std::size_t lockable_bytes() {
