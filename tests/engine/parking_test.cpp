@@ -31,7 +31,8 @@ TEST(parking, a_quiet_stream_holds_no_block_and_is_parked) {
   EXPECT_EQ(host.rented(), 0u);
   const core_statistics quiet = host.statistics();
   sleep_ms(300);
-  // The looks at idle memory, four a second, are over soon; a stream that was still awake would show 50 times.
+  // The looks at idle memory, four a second, are over soon; a stream that was still awake would show 50
+  // times.
   EXPECT_LE(host.statistics().turns, quiet.turns + 3) << "idle must cost nothing";
   EXPECT_LE(host.statistics().submissions, quiet.submissions + 3);
   for (client& c : all) {
