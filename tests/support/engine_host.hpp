@@ -198,6 +198,13 @@ class engine_host {
   [[nodiscard]] core_statistics statistics() const { return net_->statistics(); }
   [[nodiscard]] const endpoint& at() const { return bound_; }
 
+  /// Half a second in which nothing happens must cost nearly no turns of the loop.
+  void expect_quiet() {
+    const std::uint64_t before = statistics().turns;
+    sleep_ms(500);
+    EXPECT_LE(statistics().turns - before, 20u);
+  }
+
   bool check_descriptors = true;
 
  private:
