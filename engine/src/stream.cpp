@@ -234,8 +234,8 @@ std::uint32_t stream::stall_ms() const {
   return protocol_->send_stall_ms(home().owner().options().send_stall_ms);
 }
 
-// Whether the peer has acknowledged nothing for send_stall_ms. A send completes only when all of it was
-// taken, so progress is asked of the kernel.
+// Whether the peer has acknowledged nothing for send_stall_ms. That the socket took bytes does not say so:
+// the kernel is asked.
 bool stream::stalled() {
   stream_traffic& t = *traffic_;
   const std::uint32_t now_ms = home().now_ms();

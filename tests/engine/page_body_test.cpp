@@ -329,7 +329,11 @@ TEST_F(cold_file, is_read_ahead_and_the_loop_does_not_stall) {
 }
 
 TEST_F(file_region, waits_for_a_peer_that_has_said_fin) {
-  engine_host host({.received = [&](stream& s, chain&&) { s.send(region(0, body_bytes)); },
+  constexpr int times = 10;  // more than sockets hold
+  engine_host host({.received =
+                        [&](stream& s, chain&&) {
+                          for (int i = 0; i != times; ++i) s.send(region(0, body_bytes));
+                        },
                     .ended = [](stream& s) { s.close(); }});
   host.start();
   client c(host.at(), 65536);
@@ -338,7 +342,7 @@ TEST_F(file_region, waits_for_a_peer_that_has_said_fin) {
   c.finish();
   sleep_ms(100);
   host.expect_quiet();
-  EXPECT_EQ(c.receive_all().size(), body_bytes);
+  EXPECT_EQ(c.receive_all().size(), times * body_bytes);
   host.stop();
 }
 
