@@ -71,9 +71,9 @@ void epoll::tell(token t, std::int32_t result, bool more, block* data) {
 // told.
 epoll::entry* epoll::enter(int fd, token t) {
   counters_.submissions.add(1);
-  if (t.slot() >= entries_.size())
-    entries_.resize(std::max<std::size_t>(t.slot() + 1u, entries_.size() * 5 / 4));
-  entry& e = entries_[t.slot()];
+  while (t.slot() >= entries_.size() * entries_per_piece)
+    entries_.push_back(std::make_unique<entry[]>(entries_per_piece));
+  entry& e = at(t.slot());
   if (e.generation == t.generation()) return &e;
   e = {};
   epoll_event event{EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
@@ -88,8 +88,9 @@ epoll::entry* epoll::enter(int fd, token t) {
 }
 
 epoll::entry* epoll::find(token t) {
-  if (t.slot() >= entries_.size() || entries_[t.slot()].generation != t.generation()) return nullptr;
-  return &entries_[t.slot()];
+  if (t.slot() >= entries_.size() * entries_per_piece || at(t.slot()).generation != t.generation())
+    return nullptr;
+  return &at(t.slot());
 }
 
 epoll::busy& epoll::work_of(entry& e) {
@@ -123,7 +124,7 @@ void epoll::finish_writer(entry& e, std::int32_t result) {
 void epoll::list(entry& e) {
   if (e.listed != 0 || e.readable == 0 || none(e.reader)) return;
   e.listed = 1;
-  ready_.push_back(static_cast<std::uint32_t>(&e - entries_.data()));
+  ready_.push_back(e.reader.slot());
 }
 
 // First asked, then registered: a socket that nobody has asked to connect looks as if it had hung up.
@@ -270,7 +271,7 @@ void epoll::on_event(const epoll_event& event) {
   const std::uint64_t about = event.data.u64;
   if (about == kind_of_wake) return;
   if ((about & kind_of_listener) != 0) return accept_some(listeners_[static_cast<std::uint32_t>(about)]);
-  entry& e = entries_[static_cast<std::uint32_t>(about)];
+  entry& e = at(static_cast<std::uint32_t>(about));
   if (e.generation != static_cast<std::uint32_t>(about >> 32))
     return;  // closed here, open elsewhere (a fork)
   if ((event.events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0) e.ended = 1;
@@ -293,7 +294,7 @@ void epoll::on_event(const epoll_event& event) {
 void epoll::serve_ready() {
   serving_.swap(ready_);
   for (const std::uint32_t slot : serving_) {
-    entry& e = entries_[slot];
+    entry& e = at(slot);
     e.listed = 0;
     if (e.readable == 0 || none(e.reader)) continue;          // asked for no longer
     if (e.reader.what() == operation::watch) e.readable = 0;  // nobody reads it: the next event is a new edge

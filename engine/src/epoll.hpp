@@ -14,6 +14,7 @@
 #include <sys/epoll.h>
 
 #include <array>
+#include <memory>
 #include <vector>
 
 namespace catenet {
@@ -68,6 +69,7 @@ class epoll final : public backend {
     bool ready = false;
   };
 
+  entry& at(std::uint32_t slot) { return entries_[slot / entries_per_piece][slot % entries_per_piece]; }
   entry* enter(int fd, token t);
   entry* find(token t);
   busy& work_of(entry& e);
@@ -90,12 +92,14 @@ class epoll final : public backend {
   bool stock(std::size_t blocks);
 
   static constexpr std::size_t blocks_per_read = 16;
+  static constexpr std::size_t entries_per_piece = 512;
 
   backend_counters& counters_;
   int wake_fd_;
   int epoll_fd_ = -1;
-  bool skipped_ = false;              // the last wait() had enough to tell without asking the kernel
-  std::vector<entry> entries_;        // by slot
+  bool skipped_ = false;  // the last wait() had enough to tell without asking the kernel
+  // By slot, in pieces: a table that moves when it grows leaves its former sizes behind.
+  std::vector<std::unique_ptr<entry[]>> entries_;
   std::vector<listener> listeners_;   // by slot
   std::vector<std::uint32_t> ready_;  // slots that may have something to read, and were asked to
   std::vector<std::uint32_t> serving_;

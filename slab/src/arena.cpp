@@ -77,7 +77,7 @@ arena::~arena() {
   release_table(spans_, extents_ * spans_per_extent);
   release_table(table_, extents_);
   if (base_ == nullptr) return;
-  unpoison(base_, extents_ * extent_size);
+  unpoison(base_, seen_ * extent_size);  // the shadow of all that is reserved would be written otherwise
   munmap(base_, extents_ * extent_size);
 }
 

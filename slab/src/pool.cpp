@@ -1,5 +1,6 @@
 // A pool's caches: batches to and from the depot, lists to swap, and what idles.
 #include <catenet/slab/pool.hpp>
+#include <catenet/slab/sanitizer.hpp>
 
 #include <mimalloc.h>
 
@@ -9,20 +10,12 @@
 
 namespace catenet {
 
-// ThreadSanitizer does not see how mimalloc hands memory from thread to thread, and would call its second use
-// a race.
-#if defined(__SANITIZE_THREAD__)
-#define CATENET_TSAN 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CATENET_TSAN 1
-#endif
-#endif
-
 thread_local constinit pool* pool::current_ = nullptr;
 
 namespace detail {
 
+// ThreadSanitizer does not see how mimalloc hands memory from thread to thread, and would call its second use
+// a race.
 void* allocate_control(std::size_t bytes) {
   if (injected_fault != nullptr && injected_fault()) [[unlikely]]
     return nullptr;

@@ -362,6 +362,27 @@ TEST(starved, streams_are_fed_in_their_order_a_known_body_first) {
   f.end(host);
 }
 
+// The kernel asks for a block before it looks for bytes, so that who has nothing to say is told of a lack
+// too.
+TEST(starved, a_quiet_stream_does_not_queue_for_a_block) {
+  famine f;
+  engine_host host(f.keep_all, f.options);
+  host.start();
+  f.take_every_block(host);
+  std::deque<client> all;
+  f.add_starved(host, all);
+  std::deque<client> quiet;
+  for (int i = 0; i != 3; ++i) quiet.emplace_back(host.at());
+  ASSERT_TRUE(eventually([&] { return host.statistics().accepted == 4; }));
+  f.add_starved(host, all);  // accepted after them: they have found no block by now
+  EXPECT_EQ(f.waiting(host), 2u);
+  ASSERT_TRUE(quiet[1].send("now"));
+  ASSERT_TRUE(eventually([&] { return f.waiting(host) == 3; })) << "bytes came, so it queues";
+  all.clear();
+  quiet.clear();
+  f.end(host);
+}
+
 // The core sleeps without a timer; blocks of its own that are dropped on a thread without a pool must wake
 // it.
 TEST(starved, a_sleeping_core_is_fed_by_what_others_drop) {

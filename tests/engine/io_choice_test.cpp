@@ -40,6 +40,9 @@ struct refusal {
   long call;
   int code;
 };
+void PrintTo(const refusal& r, std::ostream* out) {
+  *out << "system call " << r.call << ", errno " << r.code;
+}
 
 // From here on, the system call fails with the code in this process.
 bool refuse_io_uring(refusal what) {

@@ -1,6 +1,7 @@
 // A core gives idle memory back on its own: after a peak of a gigabyte the process is as small as it was,
 // within seconds of the real clock, although nothing happens on the core any more.
 #include <catenet/slab/lease.hpp>
+#include <catenet/slab/sanitizer.hpp>
 
 #include "support/engine_host.hpp"
 #include "support/rss.hpp"
@@ -11,7 +12,7 @@
 #include <cstring>
 #include <vector>
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // their shadow is not given back
+#if !defined(CATENET_ASAN) && !defined(CATENET_TSAN)  // their shadow is not given back
 
 namespace catenet::test {
 namespace {

@@ -17,6 +17,7 @@ struct size_case {
   std::size_t bytes;
   const char* where;
 };
+void PrintTo(const size_case& c, std::ostream* out) { *out << c.bytes << " at " << c.where; }
 
 class echoes : public testing::TestWithParam<size_case> {};
 

@@ -8,6 +8,7 @@
 #include <catenet/bus/range_log.hpp>
 #include <catenet/bus/ring.hpp>
 #include <catenet/bus/space.hpp>
+#include <catenet/slab/sanitizer.hpp>
 
 #include "slab/interleave.hpp"
 
@@ -23,7 +24,7 @@
 namespace catenet::bus::detail {
 namespace {
 
-#ifndef CATENET_NO_FIBERS
+#ifndef CATENET_TSAN  // it does not follow swapcontext
 
 using interleave::checker;
 using interleave::executions_max;

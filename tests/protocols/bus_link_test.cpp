@@ -7,6 +7,7 @@
 #include <catenet/frame/decoder.hpp>
 
 #include "bus_link_host.hpp"
+#include "frame_formats.hpp"
 #include "support/client.hpp"
 #include "support/raw_listener.hpp"
 

@@ -80,6 +80,9 @@ struct writer_case {
   std::size_t block_bytes;
   bool shared;
 };
+void PrintTo(const writer_case& c, std::ostream* out) {
+  *out << c.format->name << " in " << c.block_bytes << (c.shared ? ", shared" : "");
+}
 
 class bus_writers : public testing::TestWithParam<writer_case> {};
 

@@ -3,6 +3,7 @@
 #include <catenet/frame/decoder.hpp>
 
 #include "bus_slab.hpp"
+#include "frame_formats.hpp"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,6 @@
 // A keep-alive request allocates nothing, neither from malloc nor from mimalloc.
+#include <catenet/slab/sanitizer.hpp>
+
 #include "support/http_test_server.hpp"
 
 #include <gtest/gtest.h>
@@ -9,7 +11,7 @@
 #include <new>
 
 // Where who rented what is written down (CATENET_CHECKS), that takes memory, too.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(CATENET_CHECKS)
+#if !defined(CATENET_ASAN) && !defined(CATENET_TSAN) && !defined(CATENET_CHECKS)
 
 namespace {
 std::atomic<std::uint64_t> allocations{0};

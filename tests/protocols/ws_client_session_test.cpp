@@ -89,6 +89,7 @@ struct bad_answer {
   std::string head;  // ACCEPT stands for the good value
   const char* why;
 };
+void PrintTo(const bad_answer& a, std::ostream* out) { *out << a.name; }
 class ws_client_session_answers : public ::testing::TestWithParam<bad_answer> {};
 TEST_P(ws_client_session_answers, are_refused) {
   client_options o;

@@ -32,6 +32,7 @@ struct agreement {
   const char* name;
   deflate_options server, client;
 };
+void PrintTo(const agreement& a, std::ostream* out) { *out << a.name; }
 class ws_deflate_session : public ::testing::TestWithParam<agreement> {};
 
 TEST_P(ws_deflate_session, carries_everything_there_and_back) {

@@ -6,6 +6,7 @@
 //   simulate --faults --seeds 1-100        each fault that can be put into the engine must be found within
 //   these
 #include <catenet/engine/log.hpp>
+#include <catenet/slab/sanitizer.hpp>
 
 #include "fault.hpp"
 #include "world.hpp"
@@ -194,7 +195,7 @@ int main(int argc, char** argv) {
   const arguments a = parse(argc, argv);
   catenet::set_log_sink(nullptr);
   if (a.faults) return find_faults(a);
-#ifndef __SANITIZE_ADDRESS__  // it tells more by itself
+#ifndef CATENET_ASAN  // it tells more by itself
   std::signal(SIGSEGV, on_crash);
 #endif
   std::signal(SIGABRT, on_crash);

@@ -9,7 +9,7 @@
 #include <vector>
 
 // The sanitizers' shadow is not given back, nor are the notes of who rented what.
-#if defined(CATENET_ASAN) || defined(__SANITIZE_THREAD__) || defined(CATENET_CHECKS)
+#if defined(CATENET_ASAN) || defined(CATENET_TSAN) || defined(CATENET_CHECKS)
 #define CATENET_BLURRED 1
 #endif
 

@@ -24,17 +24,6 @@
 #include <utility>
 #include <vector>
 
-// ThreadSanitizer does not follow swapcontext.
-#ifndef __SANITIZE_THREAD__
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define CATENET_NO_FIBERS 1
-#endif
-#endif
-#else
-#define CATENET_NO_FIBERS 1
-#endif
-
 namespace interleave {
 
 /// For scenes with more executions than a test has time for; CATENET_EXECUTIONS raises it.

@@ -1,6 +1,7 @@
 // Every interleaving of two or three threads over the slab's lock-free parts: shelf slots, inbox and
 // resignation, and the hand-off to a waiter. The sources under test are those of production, with other
 // atomics. Each scene also runs once in a broken form, which the checker must find.
+#include <catenet/slab/sanitizer.hpp>
 #include <catenet/slab/shelf.hpp>
 
 #include "inbox.hpp"
@@ -15,7 +16,7 @@
 namespace catenet::test {
 namespace {
 
-#ifndef CATENET_NO_FIBERS
+#ifndef CATENET_TSAN  // it does not follow swapcontext
 
 using interleave::checker;
 using interleave::executions_max;

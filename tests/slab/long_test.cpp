@@ -134,7 +134,7 @@ TEST(long_run, mixed_operations_on_four_threads_lose_nothing) {
 }
 
 TEST(long_run, ten_thousand_short_threads_give_everything_back) {
-#if defined(CATENET_ASAN) || defined(__SANITIZE_THREAD__)
+#if defined(CATENET_ASAN) || defined(CATENET_TSAN)
   constexpr int threads = 1000;
 #else
   constexpr int threads = 10'000;

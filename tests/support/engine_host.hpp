@@ -6,6 +6,7 @@
 #include <catenet/engine/log.hpp>
 #include <catenet/engine/stream.hpp>
 #include <catenet/slab/chain.hpp>
+#include <catenet/slab/sanitizer.hpp>
 
 #include "support/chosen_io.hpp"
 
@@ -27,7 +28,7 @@
 
 namespace catenet::test {
 
-#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+#if defined(CATENET_TSAN) || defined(CATENET_ASAN)
 inline constexpr bool sanitized = true;
 #else
 inline constexpr bool sanitized = false;

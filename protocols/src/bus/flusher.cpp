@@ -1,5 +1,6 @@
 // How a flusher finds what its writers committed and makes a chain of it.
 #include <catenet/bus/flusher.hpp>
+#include <catenet/slab/sanitizer.hpp>
 
 #include <mimalloc.h>
 
@@ -11,7 +12,7 @@ namespace catenet::bus {
 
 namespace detail {
 
-#if defined(__SANITIZE_THREAD__)
+#ifdef CATENET_TSAN
 // Memory that the reader gives back and the writer gets again: the sanitizer knows that malloc puts the one
 // before the other, and nothing of mimalloc.
 void* log_memory::allocate(std::size_t bytes) { return std::aligned_alloc(64, (bytes + 63) / 64 * 64); }

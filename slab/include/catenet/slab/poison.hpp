@@ -1,15 +1,9 @@
 // Makes a free block unreadable under AddressSanitizer; costs nothing elsewhere.
 #pragma once
 
-#include <cstddef>
+#include <catenet/slab/sanitizer.hpp>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define CATENET_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define CATENET_ASAN 1
-#endif
-#endif
+#include <cstddef>
 
 #ifdef CATENET_ASAN
 #include <sanitizer/asan_interface.h>
