@@ -1,6 +1,6 @@
 // The bus against what else one would take: messages through writer and flusher on one core and across two,
 // packets, channels, the framer; beside boost::lockfree::spsc_queue of std::string and std::deque under a
-// mutex, in one run.
+// mutex, in one run. And how late a flush by time comes, beside bare waits of the same length.
 //
 // Time is processor time of the thread (of both threads together, where there are two), so that other work on
 // the machine disturbs it less; the rate across cores is by the busier thread, as both work at once.
@@ -13,8 +13,14 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/lockfree/spsc_queue.hpp>
+#include <liburing.h>
+#include <linux/futex.h>
+#include <poll.h>
 #include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -28,6 +34,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -39,6 +46,7 @@ struct options {
   double seconds = 0.5;  // each measurement, about
   unsigned rounds = 5;   // of which the best counts
   bool json = false;
+  bool late_only = false;
 };
 
 // Nanoseconds of processor time of this thread.
@@ -310,6 +318,37 @@ cost locked_deque(depot& blocks, std::uint64_t count, std::size_t bytes, bool sa
 
 // ---- packets
 
+// Clones alone: what they are dropped in between is not counted.
+cost clones_alone(depot& blocks, std::uint64_t count) {
+  const pool mine{blocks};
+  const bus::packet p = *bus::packet::copy_of(std::string(60, 'p'));
+  constexpr std::uint64_t at_once = 1000;
+  std::vector<bus::packet> held;
+  held.reserve(at_once);
+  std::chrono::nanoseconds spent{0};
+  for (std::uint64_t i = 0; i != count / at_once; ++i) {
+    const auto begun = std::chrono::steady_clock::now();
+    for (std::uint64_t k = 0; k != at_once; ++k) held.push_back(p.clone());
+    spent += std::chrono::steady_clock::now() - begun;
+    keep(held);
+    held.clear();
+  }
+  return {static_cast<std::uint64_t>(spent.count()), 0, count / at_once * at_once};
+}
+
+// What a clone and its drop cannot do without: one more and one less in memory.
+cost bare_counts(std::uint64_t count) {
+  std::uint32_t refs = 1;
+  return on_this_thread(count, [&](std::uint64_t n) {
+    for (std::uint64_t i = 0; i != n; ++i) {
+      ++refs;
+      keep(refs);
+      --refs;
+      keep(refs);
+    }
+  });
+}
+
 cost clones(depot& blocks, std::uint64_t count) {
   const pool mine{blocks};
   const bus::packet p = *bus::packet::copy_of(std::string(60, 'p'));
@@ -352,23 +391,32 @@ cost framing(depot& blocks, std::uint64_t count, const frame::format& how) {
   });
 }
 
-// How much later than its bound a flush by time comes, over many flushes: writer and flusher on two threads.
+// ---- how late what is due by time comes
+
+using microseconds = std::chrono::duration<double, std::micro>;
+
 struct lateness {
-  double p50_us = 0;
-  double p99_us = 0;
-  double max_us = 0;
+  std::string name;
+  std::vector<double> us;
+
+  [[nodiscard]] double at(double part) {
+    std::sort(us.begin(), us.end());
+    return us.empty() ? 0 : us[static_cast<std::size_t>(part * static_cast<double>(us.size() - 1))];
+  }
 };
-lateness flush_by_time(depot& blocks, std::chrono::microseconds bound, unsigned flushes) {
-  std::vector<double> late;
+
+// A flush by time: writer and flusher on two threads.
+void flush_by_time(depot& blocks, std::chrono::microseconds bound, unsigned flushes,
+                   std::vector<double>& late) {
+  const std::size_t before = late.size();
   pool mine{blocks};
   bus::station here;
   std::atomic<std::int64_t> committed_at{0};
   std::atomic<unsigned> seen{0};
   const auto now_ns = [] { return std::chrono::steady_clock::now().time_since_epoch().count(); };
   bus::flusher out{here, {.bytes = 0, .count = 0, .after = bound, .end_of_turn = false}, [&](chain&&) {
-                     late.push_back(static_cast<double>(now_ns() - committed_at.load() -
-                                                        std::chrono::nanoseconds{bound}.count()) /
-                                    1e3);
+                     const std::chrono::nanoseconds passed{now_ns() - committed_at.load()};
+                     late.push_back(microseconds{passed - bound}.count());
                      ++seen;
                    }};
   std::thread producer([&] {
@@ -382,34 +430,73 @@ lateness flush_by_time(depot& blocks, std::chrono::microseconds bound, unsigned 
     }
   });
   pin(1);
-  here.wait_until([&] { return seen == flushes; }, 60s);
+  here.wait_until([&] { return late.size() == before + flushes; }, 60s);
   producer.join();
-  std::sort(late.begin(), late.end());
-  if (late.empty()) return {};
-  return {late[late.size() / 2], late[late.size() * 99 / 100], late.back()};
 }
 
-double load_average() {
-  double load = 0;
-  return getloadavg(&load, 1) == 1 ? load : 0;
-}
+// The same wait bare, with the least timer slack, beside a thread as busy as the writer's: what the machine
+// itself is late by.
+using bare_wait = std::function<void(const timespec& relative)>;
 
-}  // namespace
-
-int main(int argc, char** argv) {
-  options how;
-  CLI::App app{"Messages through the bus, and through what else one would take: processor time a message."};
-  app.add_option("--seconds", how.seconds, "about how long each row takes")
-      ->check(CLI::Range(0.01, 60.0))
-      ->capture_default_str();
-  app.add_option("--rounds", how.rounds, "rounds of which the best counts")
-      ->check(CLI::Range(1, 100))
-      ->capture_default_str();
-  app.add_flag("--json", how.json, "print JSON");
-  CLI11_PARSE(app, argc, argv);
-
-  depot blocks{{.classes = {}, .capacity = 256_MiB}};
+void wait_bare(const bare_wait& wait, std::chrono::microseconds bound, unsigned times,
+               std::vector<double>& late) {
+  std::atomic<bool> over{false};
+  std::thread busy([&] {
+    pin(0);
+    while (!over) std::this_thread::yield();
+  });
   pin(1);
+  prctl(PR_SET_TIMERSLACK, 1);
+  const timespec relative{0, std::chrono::nanoseconds{bound}.count()};
+  for (unsigned i = 0; i != times; ++i) {
+    const auto begun = std::chrono::steady_clock::now();
+    wait(relative);
+    late.push_back(microseconds{std::chrono::steady_clock::now() - begun - bound}.count());
+  }
+  over = true;
+  busy.join();
+}
+
+std::vector<std::pair<std::string, bare_wait>> bare_waits(io_uring* ring) {
+  std::vector<std::pair<std::string, bare_wait>> all;
+  all.emplace_back("bare futex", [](const timespec& t) {
+    std::uint32_t word = 1;
+    syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, &t, nullptr, 0);
+  });
+  all.emplace_back("bare clock_nanosleep",
+                   [](const timespec& t) { clock_nanosleep(CLOCK_MONOTONIC, 0, &t, nullptr); });
+  all.emplace_back("bare ppoll", [](const timespec& t) { ppoll(nullptr, 0, &t, nullptr); });
+  if (ring != nullptr)
+    all.emplace_back("bare io_uring", [ring](const timespec& t) {
+      __kernel_timespec limit{t.tv_sec, t.tv_nsec};
+      io_uring_cqe* none = nullptr;
+      io_uring_wait_cqe_timeout(ring, &none, &limit);
+    });
+  all.emplace_back("never asleep: a loop around the clock", [](const timespec& t) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds{t.tv_nsec};
+    while (std::chrono::steady_clock::now() < end) {
+    }
+  });
+  return all;
+}
+
+// Turn by turn, so that what the machine does meanwhile meets all alike.
+std::vector<lateness> all_lateness(depot& blocks, std::chrono::microseconds bound) {
+  constexpr unsigned rounds = 10, each = 200;
+  io_uring ring{};
+  const bool has_ring = io_uring_queue_init(8, &ring, 0) == 0;
+  const auto waits = bare_waits(has_ring ? &ring : nullptr);
+  std::vector<lateness> all{{"flush", {}}};
+  for (const auto& [name, wait] : waits) all.push_back({name, {}});
+  for (unsigned i = 0; i != rounds; ++i) {
+    flush_by_time(blocks, bound, each, all[0].us);
+    for (std::size_t k = 0; k != waits.size(); ++k) wait_bare(waits[k].second, bound, each, all[k + 1].us);
+  }
+  if (has_ring) io_uring_queue_exit(&ring);
+  return all;
+}
+
+std::vector<row> all_rows(depot& blocks, const options& how) {
   std::vector<row> rows;
   for (const std::size_t bytes : {16u, 60u, 1024u}) {
     const std::string of = " " + std::to_string(bytes) + " B";
@@ -434,6 +521,8 @@ int main(int argc, char** argv) {
     add("std::deque and mutex, across",
         [&](std::uint64_t n) { return locked_deque(blocks, n, bytes, false); });
   }
+  rows.push_back(measure("packet: clone", how, [&](std::uint64_t n) { return clones_alone(blocks, n); }));
+  rows.push_back(measure("a bare count up and down", how, [](std::uint64_t n) { return bare_counts(n); }));
   rows.push_back(measure("packet: clone and drop", how, [&](std::uint64_t n) { return clones(blocks, n); }));
   rows.push_back(measure("packet: send and receive", how, [&](std::uint64_t n) { return sends(blocks, n); }));
   rows.push_back(measure("framer: u32 length, 60 B", how,
@@ -442,25 +531,55 @@ int main(int argc, char** argv) {
                          [&](std::uint64_t n) { return framing(blocks, n, frame::magic_u32); }));
   rows.push_back(measure("framer: varint, 60 B", how,
                          [&](std::uint64_t n) { return framing(blocks, n, frame::varint); }));
+  return rows;
+}
+
+double load_average() {
+  double load = 0;
+  return getloadavg(&load, 1) == 1 ? load : 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  options how;
+  CLI::App app{"Messages through the bus, and through what else one would take: processor time a message."};
+  app.add_option("--seconds", how.seconds, "about how long each row takes")
+      ->check(CLI::Range(0.01, 60.0))
+      ->capture_default_str();
+  app.add_option("--rounds", how.rounds, "rounds of which the best counts")
+      ->check(CLI::Range(1, 100))
+      ->capture_default_str();
+  app.add_flag("--json", how.json, "print JSON");
+  app.add_flag("--late-only", how.late_only,
+               "no rows: only how late a flush by time is, and the machine itself");
+  CLI11_PARSE(app, argc, argv);
+
+  depot blocks{{.classes = {}, .capacity = 256_MiB}};
+  pin(1);
+  std::vector<row> rows;
+  if (!how.late_only) rows = all_rows(blocks, how);
   constexpr auto bound = 200us;
-  const lateness late = flush_by_time(blocks, bound, 2000);
+  std::vector<lateness> late = all_lateness(blocks, bound);
 
   if (how.json) {
     std::printf("{\"load_average\": %.2f, \"rows\": [", load_average());
     for (std::size_t i = 0; i != rows.size(); ++i)
       std::printf("%s\n  {\"name\": \"%s\", \"cpu_ns\": %.2f, \"million_per_second\": %.2f}",
                   i == 0 ? "" : ",", rows[i].name.c_str(), rows[i].ns, rows[i].rate_m);
-    std::printf(
-        "],\n \"flush_by_time\": {\"bound_us\": %lld, \"late_p50_us\": %.1f, \"late_p99_us\": %.1f, "
-        "\"late_max_us\": %.1f}}\n",
-        static_cast<long long>(bound.count()), late.p50_us, late.p99_us, late.max_us);
+    std::printf("],\n \"late\": {\"bound_us\": %lld", static_cast<long long>(bound.count()));
+    for (lateness& l : late)
+      std::printf(",\n  \"%s\": {\"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}", l.name.c_str(),
+                  l.at(0.5), l.at(0.99), l.at(1));
+    std::printf("}}\n");
     return 0;
   }
   std::printf("load average %.2f; processor time a message of all threads; rate by the busier thread\n\n",
               load_average());
   std::printf("%-52s %10s %10s\n", "", "ns", "M/s");
   for (const row& r : rows) std::printf("%-52s %10.2f %10.2f\n", r.name.c_str(), r.ns, r.rate_m);
-  std::printf("\nflush by time, bound %lld us: late by p50 %.1f us, p99 %.1f us, most %.1f us\n",
-              static_cast<long long>(bound.count()), late.p50_us, late.p99_us, late.max_us);
+  std::printf("\nlate after a bound of %-30s %10s %10s %10s\n", "200 us", "p50 us", "p99 us", "most us");
+  for (lateness& l : late)
+    std::printf("%-52s %10.1f %10.1f %10.1f\n", l.name.c_str(), l.at(0.5), l.at(0.99), l.at(1));
   return 0;
 }

@@ -132,7 +132,7 @@ arena::run arena::carve(size_class cls, std::uint8_t shift, std::size_t extent) 
     detail::move_block(*b, block_state::depot);
     b->home = no_pool;
     b->own.label(no_pool, segment_kind::block);
-    b->link = i + 1 == count ? nullptr : descriptor(span, i + 1);
+    b->own.next_free = i + 1 == count ? nullptr : descriptor(span, i + 1);
     poison(b->data, b->capacity());
   }
   return made;
@@ -201,6 +201,14 @@ block* arena::find(const void* address) const {
     return descriptor(span, 0);
   }
   return descriptor(span, static_cast<std::uint32_t>((offset % span_size) >> shift));
+}
+
+std::uint32_t arena::spans_of_size(std::size_t extent, std::uint8_t shift) const {
+  std::uint32_t found = 0;
+  const std::lock_guard lock(mutex_);
+  for (std::uint32_t at = 0; at < spans_per_extent; at += spans_of(shift))
+    if (spans_[extent * spans_per_extent + at].shift == shift) found |= 1u << at;
+  return found;
 }
 
 // Without the lock, as every core asks once a turn.

@@ -8,6 +8,7 @@
 #include <catenet/slab/registry.hpp>
 
 #include <algorithm>
+#include <bit>
 #include <utility>
 
 namespace catenet {
@@ -16,7 +17,7 @@ namespace catenet {
 void depot::chill(shelf& s, block* b) {
   const std::size_t span = arena_.span_index(b);
   span_record& r = arena_.record(span);
-  b->link = std::exchange(r.free, b);
+  b->own.next_free = std::exchange(r.free, b);
   ++s.cold;
   if (++r.free_count == 1) {
     r.next = std::exchange(s.cold_spans, static_cast<std::uint32_t>(span + 1));
@@ -46,8 +47,8 @@ arena::run depot::take_cold(shelf& s, std::uint32_t most) {
     span_record& r = arena_.record(span);
     while (got.count != most && r.free != nullptr) {
       block* b = r.free;
-      r.free = b->link;
-      b->link = std::exchange(got.head, b);
+      r.free = b->own.next_free;
+      b->own.next_free = std::exchange(got.head, b);
       ++got.count;
       --r.free_count;
       --s.cold;
@@ -55,6 +56,22 @@ arena::run depot::take_cold(shelf& s, std::uint32_t most) {
     if (r.free_count == 0) unlist(s, span);
   }
   return got;
+}
+
+// One block out of those spans of that extent. Under the shelf's mutex, under which spans of its class come
+// to their end.
+arena::run depot::take_cold_near(shelf& s, std::uint32_t spans, std::size_t extent) {
+  for (; spans != 0; spans &= spans - 1) {
+    const std::size_t span = extent * spans_per_extent + static_cast<std::size_t>(std::countr_zero(spans));
+    span_record& r = arena_.record(span);
+    if (r.free == nullptr) continue;
+    block* const b = std::exchange(r.free, r.free->own.next_free);
+    b->own.next_free = nullptr;
+    --s.cold;
+    if (--r.free_count == 0) unlist(s, span);
+    return {b, 1};
+  }
+  return {};
 }
 
 // Takes batches apart, at least `blocks` blocks if there are so many; returns how many. Under the shelf's
@@ -69,7 +86,7 @@ std::uint64_t depot::chill_batches(shelf& s, std::uint64_t blocks) {
       b = s.slots.take();
     if (b == nullptr) break;
     while (b != nullptr) {
-      block* next = b->link;
+      block* next = b->own.next_free;
       chill(s, b);
       b = next;
       ++done;

@@ -32,8 +32,8 @@ arena::run cut(arena::run& from, std::uint32_t count) {
   if (count >= from.count) return std::exchange(from, {});
   const arena::run front{from.head, count};
   block* last = front.head;
-  for (std::uint32_t i = 1; i < count; ++i) last = last->link;
-  from.head = count == 0 ? from.head : std::exchange(last->link, nullptr);
+  for (std::uint32_t i = 1; i < count; ++i) last = last->own.next_free;
+  from.head = count == 0 ? from.head : std::exchange(last->own.next_free, nullptr);
   from.count -= count;
   return count == 0 ? arena::run{} : front;
 }
@@ -136,9 +136,9 @@ void depot::fill_reserve(shelf& s, arena::run& batch) {
   std::uint32_t lacking = s.reserve_lacking.load(std::memory_order_relaxed);
   for (; lacking != 0 && batch.head != nullptr; --lacking) {
     block* b = batch.head;
-    batch.head = b->link;
+    batch.head = b->own.next_free;
     --batch.count;
-    b->link = std::exchange(s.reserve, b);
+    b->own.next_free = std::exchange(s.reserve, b);
     ++s.reserved;
   }
   s.reserve_lacking.store(lacking, std::memory_order_relaxed);
@@ -150,31 +150,52 @@ arena::run depot::take_reserved(size_class c) {
   ++detail::rmw_count;
   block* b = s.reserve;
   if (b == nullptr) return {};
-  s.reserve = std::exchange(b->link, nullptr);
+  s.reserve = std::exchange(b->own.next_free, nullptr);
   --s.reserved;
   s.reserve_lacking.store(s.reserve_lacking.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   return {b, 1};
 }
 
 arena::run depot::take_near(size_class c, std::size_t extent) {
+  if (wanted() >> c & 1) [[unlikely]]
+    return {};
   shelf& s = shelves_[c];
+  std::uint32_t spans = 0;
   {
     const std::lock_guard lock(s.mutex);
     ++detail::rmw_count;
-    for (std::uint32_t at = s.cold_spans, looked = 0; at != 0 && looked != 64; ++looked) {
-      span_record& r = arena_.record(at - 1);
-      if ((at - 1) / spans_per_extent != extent) {
-        at = r.next;
-        continue;
+    spans = arena_.spans_of_size(extent, options_.classes.shift(c));
+    if (const arena::run cold = take_cold_near(s, spans, extent); cold.head != nullptr) return cold;
+  }
+  if (const arena::run fresh = carve(c, extent); fresh.head != nullptr || spans == 0) return fresh;
+  const std::lock_guard lock(s.mutex);
+  ++detail::rmw_count;
+  return take_shelved_near(s, extent);
+}
+
+// One block off the batches that lie here. Those of the slots go to the store for it, where nobody misses
+// them: who finds the slots empty waits for the mutex and looks there. Under the shelf's mutex.
+arena::run depot::take_shelved_near(shelf& s, std::size_t extent) {
+  while (block* head = s.slots.take()) head->own.blk = std::exchange(s.store, head);
+  for (block** batch = &s.store; *batch != nullptr; batch = &(*batch)->own.blk) {
+    block* const head = *batch;
+    if (arena_.extent_index(head) == extent) {
+      block* const rest = std::exchange(head->own.next_free, nullptr);
+      *batch = rest != nullptr ? rest : head->own.blk;
+      if (rest != nullptr) {
+        rest->own.blk = head->own.blk;
+        label({rest, head->own.length - 1});
       }
-      block* b = r.free;
-      r.free = std::exchange(b->link, nullptr);
-      --s.cold;
-      if (--r.free_count == 0) unlist(s, at - 1);
+      return {head, 1};
+    }
+    for (block *before = head, *b = head->own.next_free; b != nullptr; before = b, b = b->own.next_free) {
+      if (arena_.extent_index(b) != extent) continue;
+      before->own.next_free = std::exchange(b->own.next_free, nullptr);
+      --head->own.length;
       return {b, 1};
     }
   }
-  return carve(c, extent);
+  return {};
 }
 
 // ---- giving
@@ -280,8 +301,8 @@ bool depot::hand_out(size_class c) {
       next->delivered_count += share.count;
       next->ticket = tickets_.fetch_add(1, std::memory_order_relaxed);
       block* last = share.head;
-      while (last->link != nullptr) last = last->link;
-      last->link = std::exchange(next->delivered, share.head);
+      while (last->own.next_free != nullptr) last = last->own.next_free;
+      last->own.next_free = std::exchange(next->delivered, share.head);
       served[count++] = next->who;
     }
   }

@@ -82,10 +82,10 @@ block* pool::rent_beside(size_class c, const block* with, const caller& who) {
   if (waited_ != 0) return rent(c, who);
   cache& k = caches_[c];
   const auto bring_forward = [&](block*& list) {
-    for (block** link = &list; *link != nullptr; link = &(*link)->link) {
+    for (block** link = &list; *link != nullptr; link = &(*link)->own.next_free) {
       if (a.extent_index(*link) != extent) continue;
-      block* b = std::exchange(*link, (*link)->link);
-      b->link = std::exchange(k.head, b);
+      block* b = std::exchange(*link, (*link)->own.next_free);
+      b->own.next_free = std::exchange(k.head, b);
       return true;
     }
     return false;
@@ -105,12 +105,13 @@ void pool::load(size_class c, arena::run batch) {
   const moving mark(moves_);
   cache& k = caches_[c];
   block* last = batch.head;
-  for (block* b = batch.head; b != nullptr; last = b, b = b->link) {
+  for (block* b = batch.head; b != nullptr; last = b, b = b->own.next_free) {
     b->home = id_;
     b->own.home = id_;
+    b->idle = false;
     detail::move_block(*b, block_state::cached);
   }
-  last->link = k.head;
+  last->own.next_free = k.head;
   k.head = batch.head;
   k.count.add(batch.count);
   k.taken.add(batch.count);
@@ -121,16 +122,16 @@ void pool::put(size_class c, arena::run batch) {
   cache& k = caches_[c];
   {
     const moving mark(moves_);
-    for (block* b = batch.head; b != nullptr; b = b->link) detail::move_block(*b, block_state::depot);
+    for (block* b = batch.head; b != nullptr; b = b->own.next_free)
+      detail::move_block(*b, block_state::depot);
     k.given.add(batch.count);
     k.spills.add(1);
   }
   depot_.put(c, batch);
 }
 
-// The spare list becomes the active one; low follows (see cache).
+// The spare list becomes the active one.
 void pool::swap_lists(cache& k) {
-  k.low += static_cast<std::int32_t>(k.spare_count.get());
   k.head = std::exchange(k.spare, nullptr);
   k.count.set(k.spare_count.get());
   k.spare_count.set(0);
@@ -156,8 +157,8 @@ void pool::overflow(size_class c) {
   if ((waited_ | pressed_) >> c & 1) {
     // Somebody waits: not even rent() may have what has just come back. The next turn deals it out.
     while (block* b = k.head) {
-      k.head = b->link;
-      b->link = std::exchange(k.spare, b);
+      k.head = b->own.next_free;
+      b->own.next_free = std::exchange(k.spare, b);
     }
     k.spare_count.add(k.count.get());
     k.count.set(0);
@@ -165,12 +166,9 @@ void pool::overflow(size_class c) {
     return;
   }
   const arena::run old{k.spare, static_cast<std::uint32_t>(k.spare_count.get())};
-  const std::int32_t least = k.low + static_cast<std::int32_t>(old.count);
   k.spare = std::exchange(k.head, nullptr);
   k.spare_count.set(k.count.get());
   k.count.set(0);
-  const auto now = static_cast<std::int32_t>(k.spare_count.get());
-  k.low = std::min(least, now) - now;
   if (old.head != nullptr) put(c, old);
 }
 
@@ -185,7 +183,6 @@ void pool::spill(size_class c) {
     }
     if (k.spare != nullptr) swap_lists(k);
   }
-  k.low = 0;
 }
 
 void pool::spill_all() {
@@ -200,30 +197,34 @@ arena::run pool::cut_coldest(cache& k, std::uint64_t count) {
   arena::run cut;
   while (cut.count != count && k.spare != nullptr) {
     block* b = k.spare;
-    k.spare = b->link;
+    k.spare = b->own.next_free;
     k.spare_count.sub(1);
-    b->link = std::exchange(cut.head, b);
+    b->own.next_free = std::exchange(cut.head, b);
     ++cut.count;
   }
   if (cut.count == count) return cut;
   const std::uint64_t rest = count - cut.count;
   block** link = &k.head;
-  for (std::uint64_t keep = k.count.get() - rest; keep != 0; --keep) link = &(*link)->link;
+  for (std::uint64_t keep = k.count.get() - rest; keep != 0; --keep) link = &(*link)->own.next_free;
   while (block* b = *link) {
-    *link = b->link;
-    b->link = std::exchange(cut.head, b);
+    *link = b->own.next_free;
+    b->own.next_free = std::exchange(cut.head, b);
     ++cut.count;
   }
   k.count.sub(rest);
   return cut;
 }
 
-// Half of the low-water mark, rounded up, so that an idle cache ends at nothing.
+// Half of the low-water mark, rounded up, so that an idle cache ends at nothing. The mark is not kept in
+// rent(): what was here all the time since the last call is what bears its mark still.
 void pool::decay_class(size_class c) {
   cache& k = caches_[c];
-  const std::int64_t low = std::int64_t{k.low} + static_cast<std::int64_t>(k.spare_count.get());
-  if (low > 0) put(c, cut_coldest(k, static_cast<std::uint64_t>((low + 1) / 2)));
-  k.low = static_cast<std::int32_t>(k.count.get());
+  std::uint64_t low = 0;
+  for (block* const list : {k.head, k.spare})
+    for (const block* b = list; b != nullptr; b = b->own.next_free) low += b->idle;
+  if (low != 0) put(c, cut_coldest(k, (low + 1) / 2));
+  for (block* const list : {k.head, k.spare})
+    for (block* b = list; b != nullptr; b = b->own.next_free) b->idle = true;
 }
 
 bool pool::decay(std::uint64_t now_ms) {

@@ -105,8 +105,8 @@ bool pool::serve(size_class c) {
     }
     if (k.head == nullptr) {
       block* b = k.spare;
-      k.spare = b->link;
-      b->link = nullptr;
+      k.spare = b->own.next_free;
+      b->own.next_free = nullptr;
       k.head = b;
       k.spare_count.sub(1);
       k.count.add(1);
@@ -132,7 +132,6 @@ bool pool::serve_waiters() {
     caches_[c].limit = depot_.batch(c) + 1;
     depot_.forget(c, caches_[c].want);
     if (const arena::run late = depot_.collect(c, caches_[c].want); late.head != nullptr) load(c, late);
-    caches_[c].low = -static_cast<std::int32_t>(caches_[c].spare_count.get());
   }
   return more;
 }

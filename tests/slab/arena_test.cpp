@@ -16,7 +16,7 @@ namespace {
 
 std::vector<block*> listed(arena::run r) {
   std::vector<block*> all;
-  for (block* b = r.head; b != nullptr; b = b->link) all.push_back(b);
+  for (block* b = r.head; b != nullptr; b = b->own.next_free) all.push_back(b);
   EXPECT_EQ(all.size(), r.count);
   return all;
 }
@@ -114,6 +114,15 @@ TEST(size_classes, fit_and_stay_within) {
   EXPECT_EQ(t.size(t.fitting(513)), 4096u);
   EXPECT_EQ(t.size(t.fitting(1_MiB)), 1_MiB);
   EXPECT_EQ(t.size(t.fitting(5_MiB)), 1_MiB);
+  const auto fits = [](const size_class_table& of, std::size_t bytes) {
+    size_class c = 0;
+    while (c + 1u < of.count() && of.size(c) < bytes) ++c;
+    return c;
+  };
+  for (const size_class_table& of : {t, size_class_table{4_KiB}, size_class_table{1_KiB, 2_KiB, 512_KiB}})
+    for (std::size_t power = 1; power != 0; power <<= 1)
+      for (const std::size_t bytes : {power - 1, power, power + 1})
+        ASSERT_EQ(of.fitting(bytes), fits(of, bytes)) << bytes;
   EXPECT_EQ(t.size(t.within(1)), 512u);
   EXPECT_EQ(t.size(t.within(4095)), 512u);
   EXPECT_EQ(t.size(t.within(4096)), 4096u);

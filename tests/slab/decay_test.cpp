@@ -41,6 +41,20 @@ TEST(decay, a_cache_gives_half_of_its_low_water_mark) {
   EXPECT_EQ(conservation(d), "");
 }
 
+TEST(decay, what_comes_back_from_the_depot_has_not_idled_here) {
+  depot d{small_depot(16_MiB, {4_KiB})};
+  pool p{d};
+  const auto fill = [] { const lease fills_the_cache = lease::of(4096); };
+  const auto cached = [&] { return d.statistics().classes[0].cached; };
+  fill();
+  p.decay(1000);
+  p.spill_all();
+  fill();
+  ASSERT_EQ(cached(), 16u);
+  p.decay(1100);
+  EXPECT_EQ(cached(), 16u);
+}
+
 TEST(decay, spare_and_active_lists_count_together) {
   depot d{small_depot(16_MiB, {4_KiB})};
   pool p{d};

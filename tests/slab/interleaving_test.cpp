@@ -154,82 +154,117 @@ TEST(interleaving, looking_before_pushing_would_lose_a_drop) {
 // ---- hand-off
 // ------------------------------------------------------------------------------------------------
 
+enum class broken : std::uint8_t {
+  no,
+  flag_first,      // the giver looks at the flag before the batch can be seen
+  forgets_late,    // who gives up does not look at what was put aside meanwhile
+  keeps_for_self,  // who gives up keeps what was put aside, and others wait
+};
+
 // depot::put, want_blocks, hand_out, collect and forget, in the order in which they touch slots and flag.
 struct hand_off_scene {
+  struct want_entry {
+    bool waits = false;         // guarded by shelf
+    node* delivered = nullptr;  // guarded by shelf
+    node* got = nullptr;
+  };
   batch_slots<node, 1, interleave::atomic> slots;
   interleave::atomic<std::uint32_t> wanted{0};
   interleave::mutex shelf;
   node block;
-  bool waits = false;         // guarded by shelf
-  node* delivered = nullptr;  // guarded by shelf
-  bool flag_first = false;    // the broken form: the giver looks at the flag before the batch can be seen
-  node* got = nullptr;
+  std::array<want_entry, 2> wants;
+  broken how = broken::no;
 
   void put(node* b) {
-    const bool seen = flag_first && wanted.load(std::memory_order_seq_cst) != 0;
+    const bool early = how == broken::flag_first;
+    const bool seen = early && wanted.load(std::memory_order_seq_cst) != 0;
     EXPECT_TRUE(slots.put(b));
-    if (flag_first ? seen : wanted.load(std::memory_order_seq_cst) != 0) hand_out();
+    if (early ? seen : wanted.load(std::memory_order_seq_cst) != 0) hand_out();
   }
   void hand_out() {
     const std::lock_guard lock(shelf);
-    if (!waits || delivered != nullptr) return;
-    delivered = slots.take();
+    for (want_entry& w : wants)
+      if (w.waits && w.delivered == nullptr) w.delivered = slots.take();
   }
-  void want() {
+  void want(std::size_t i) {
     {
       const std::lock_guard lock(shelf);
-      waits = true;
+      wants[i].waits = true;
       wanted.store(1, std::memory_order_seq_cst);
     }
     hand_out();
   }
-  void collect() {
+  void collect(std::size_t i) {
     const std::lock_guard lock(shelf);
-    got = std::exchange(delivered, nullptr);
+    wants[i].got = std::exchange(wants[i].delivered, nullptr);
   }
-  void forget() {
+  void give_up(std::size_t i) {
     {
       const std::lock_guard lock(shelf);
-      waits = false;
-      wanted.store(0, std::memory_order_seq_cst);
+      wants[i].waits = false;
+      if (!wants[0].waits && !wants[1].waits) wanted.store(0, std::memory_order_seq_cst);
     }
-    collect();
-    if (got != nullptr) put(std::exchange(got, nullptr));
+    if (how == broken::forgets_late) return;
+    collect(i);
+    if (wants[i].got != nullptr && how != broken::keeps_for_self) put(std::exchange(wants[i].got, nullptr));
   }
   std::string verdict() {
     node* lying = slots.take();
-    const int places = (lying != nullptr) + (delivered != nullptr) + (got != nullptr);
+    int places = lying != nullptr;
+    for (const want_entry& w : wants) {
+      places += (w.delivered != nullptr) + (w.got != nullptr);
+      if (!w.waits && w.delivered != nullptr) return "a block was put aside for nobody";
+    }
     if (places != 1) return "the block was lost or doubled";
-    if (waits && lying != nullptr) return "somebody waits beside a free block";
-    if (!waits && delivered != nullptr) return "a block was put aside for nobody";
+    for (std::size_t i = 0; i != 2; ++i)
+      if (wants[i].waits && wants[i].delivered == nullptr &&
+          (lying != nullptr || wants[1 - i].got != nullptr))
+        return "somebody waits beside a free block";
     return {};
   }
 };
 
-std::string run_hand_off(checker& c, bool cancel, bool broken) {
-  return c.explore([cancel, broken] {
-    auto s = std::make_shared<hand_off_scene>();
-    s->flag_first = broken;
-    return checker::scene{{[s] { s->put(&s->block); },
-                           [s, cancel] {
-                             s->want();
-                             if (cancel) s->forget();
-                           }},
-                          [s] { return s->verdict(); }};
-  });
+// One puts a block down; the others' steps are told by letters: w wants, g gives up.
+std::string run_hand_off(const std::vector<std::string>& others, broken how = broken::no,
+                         bool* complete = nullptr) {
+  checker c;
+  const std::string wrong = c.explore(
+      [&] {
+        auto s = std::make_shared<hand_off_scene>();
+        s->how = how;
+        std::vector<std::function<void()>> threads{[s] { s->put(&s->block); }};
+        for (std::size_t i = 0; i != others.size(); ++i)
+          threads.push_back([s, i, steps = others[i]] {
+            for (const char step : steps) step == 'w' ? s->want(i) : s->give_up(i);
+          });
+        return checker::scene{threads, [s] { return s->verdict(); }};
+      },
+      others.size() == 1 ? 3'000'000 : executions_max());
+  if (complete != nullptr) *complete = c.complete();
+  return wrong;
 }
 
 TEST(interleaving, nobody_waits_beside_a_free_block) {
-  checker wait, cancel;
-  EXPECT_EQ(run_hand_off(wait, false, false), "");
-  EXPECT_TRUE(wait.complete());
-  EXPECT_EQ(run_hand_off(cancel, true, false), "");
-  EXPECT_TRUE(cancel.complete());
+  for (const char* steps : {"w", "wg", "wgw", "wgwg"}) {
+    bool complete = false;
+    EXPECT_EQ(run_hand_off({steps}, broken::no, &complete), "") << steps;
+    EXPECT_TRUE(complete) << steps;
+  }
+}
+
+TEST(interleaving, one_gives_up_at_every_step_while_another_waits) {
+  EXPECT_EQ(run_hand_off({"wg", "w"}), "");
+  EXPECT_EQ(run_hand_off({"w", "wg"}), "");
+  EXPECT_EQ(run_hand_off({"wg", "wg"}), "");
 }
 
 TEST(interleaving, looking_at_the_flag_first_would_lose_a_wake_up) {
-  checker c;
-  EXPECT_EQ(run_hand_off(c, false, true), "somebody waits beside a free block");
+  EXPECT_EQ(run_hand_off({"w"}, broken::flag_first), "somebody waits beside a free block");
+}
+
+TEST(interleaving, who_gives_up_has_to_look_for_what_came_late_and_to_pass_it_on) {
+  EXPECT_EQ(run_hand_off({"wg"}, broken::forgets_late), "a block was put aside for nobody");
+  EXPECT_EQ(run_hand_off({"wg", "w"}, broken::keeps_for_self), "somebody waits beside a free block");
 }
 
 // ---- the checker itself

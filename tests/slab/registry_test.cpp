@@ -3,8 +3,12 @@
 
 #include "fixture.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <map>
+#include <random>
+#include <set>
+#include <vector>
 
 namespace catenet::test {
 namespace {
@@ -121,6 +125,39 @@ TEST_F(registry_test, a_header_comes_from_its_bodys_extent) {
     EXPECT_EQ(a.extent_index(headers.back().get()), a.extent_index(bodies_64.back().get()))
         << "both fit: " << i;
   }
+}
+
+// The body's extent is full, and its small blocks lie in batches on the shelf, among others.
+TEST(registry, a_header_from_its_bodys_extent_is_found_on_the_shelf) {
+  depot d{small_depot(4_MiB, {4_KiB, 1_MiB})};
+  pool p{d};
+  const lease body = lease::of(1_MiB);
+  const std::size_t extent = d.memory().extent_index(body.get());
+  const auto near = [&](const lease& l) { return d.memory().extent_index(l.get()) == extent; };
+  std::vector<lease> all;
+  while (lease l = lease::of(4096)) all.push_back(std::move(l));
+  const auto there = std::count_if(all.begin(), all.end(), near);
+  ASSERT_EQ(there, 256);
+  ASSERT_EQ(all.size(), 768u);
+  // Every batch gets blocks of both extents.
+  std::shuffle(all.begin(), all.end(), std::mt19937_64{3});
+  while (!all.empty()) all.pop_back();
+  p.spill_all();
+  ASSERT_EQ(d.statistics().classes[0].in_depot, 768u);
+  for (int i = 0; i != 256; ++i) {
+    all.emplace_back(p.rent_beside(0, body.get()));
+    ASSERT_TRUE(all.back());
+    ASSERT_TRUE(near(all.back())) << i;
+  }
+  all.emplace_back(p.rent_beside(0, body.get()));
+  ASSERT_TRUE(all.back());
+  EXPECT_FALSE(near(all.back())) << "the extent has no more";
+  while (lease l = lease::of(4096)) all.push_back(std::move(l));
+  EXPECT_EQ(all.size(), 768u) << "no batch lost a block";
+  std::set<block*> different;
+  for (const lease& l : all) different.insert(l.get());
+  EXPECT_EQ(different.size(), 768u);
+  EXPECT_EQ(conservation(d), "");
 }
 
 }  // namespace

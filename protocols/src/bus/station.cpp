@@ -1,16 +1,19 @@
 // Bells, alarms and sleeping.
 #include <catenet/bus/station.hpp>
 #include <catenet/engine/core.hpp>
+#include <catenet/engine/watch.hpp>
 
 #include "bus/station_state.hpp"
 
 #include <linux/futex.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cassert>
+#include <cerrno>
 #include <ctime>
 
 namespace catenet::bus {
@@ -18,8 +21,6 @@ namespace catenet::bus {
 namespace {
 
 thread_local constinit station* current_station = nullptr;
-
-constexpr std::chrono::nanoseconds spin{20'000};  // an alarm that is nearer than this is awaited awake
 
 long futex(void* word, int what, std::uint32_t value, const timespec* most) {
   return syscall(SYS_futex, word, what, value, most, nullptr, 0);
@@ -61,18 +62,38 @@ void alarm::stop() {
   std::erase(at_.alarms_, this);
 }
 
-struct station::core_timer final : timer {
-  explicit core_timer(station& of) : self(of) {}
+// A core's own timers are counted in milliseconds, so alarms have a timerfd, made with the first of them; the
+// core's timer where there is none to be had, or the engine is stopping.
+struct station::core_timer final : timer, watch {
+  core_timer(station& of, core& on) : self(of), home(on) {}
+  ~core_timer() override {
+    unwatch();
+    if (fd >= 0) ::close(fd);
+  }
   void expire() override { self.turn(); }
+  void ready(bool, bool, bool) override {
+    std::uint64_t expirations = 0;
+    if (::read(fd, &expirations, sizeof expirations) > 0) self.turn();
+  }
+  void set(alarm::clock::time_point due) {
+    if (!std::exchange(tried, true)) {
+      fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+      if (fd >= 0) (void)home.watches().add(fd, *this);
+    }
+    const auto since_boot = std::max(due.time_since_epoch(), alarm::clock::duration{1});  // 0 would disarm
+    const itimerspec at{{}, {since_boot.count() / 1'000'000'000, since_boot.count() % 1'000'000'000}};
+    if (watching() && timerfd_settime(fd, TFD_TIMER_ABSTIME, &at, nullptr) == 0) return;
+    const auto left = std::max(due - alarm::clock::now(), alarm::clock::duration::zero());
+    const auto ms = std::chrono::ceil<std::chrono::milliseconds>(left).count();
+    home.timers().start(*this, static_cast<std::uint32_t>(std::min<std::int64_t>(ms, 1 << 29)));
+  }
   station& self;
+  core& home;
+  int fd = -1;
+  bool tried = false;
 };
 
-void station::set_core_timer() {
-  const auto left = next_due() - alarm::clock::now();
-  const auto ms =
-      std::chrono::ceil<std::chrono::milliseconds>(std::max(left, decltype(left)::zero())).count();
-  state_->on->timers().start(*timer_, static_cast<std::uint32_t>(std::min<std::int64_t>(ms, 1 << 29)));
-}
+void station::set_core_timer() { timer_->set(next_due()); }
 
 alarm::clock::time_point station::next_due() const {
   auto due = alarm::clock::time_point::max();
@@ -103,24 +124,24 @@ bool station::run_due() {
 void station::begin() {
   assert(pool::current() != nullptr && "a station is made on a thread that has a pool");
   state_->owner = this;
-  pool::current()->set_wake([](void* state) { static_cast<detail::station_state*>(state)->poke(); },
-                            state_.get());
   previous_ = std::exchange(current_station, this);
 }
 
 station::station() : state_(std::make_shared<detail::station_state>()) {
   begin();
+  pool::current()->set_wake([](void* state) { static_cast<detail::station_state*>(state)->poke(); },
+                            state_.get());
   prctl(PR_SET_TIMERSLACK, 1);
 }
 
 station::station(core& on) : state_(std::make_shared<detail::station_state>()) {
   state_->on = &on;
-  timer_ = std::make_unique<core_timer>(*this);
-  begin();
+  timer_ = std::make_unique<core_timer>(*this, on);
+  begin();  // the core itself turns its pool when that has something to do
 }
 
 station::~station() {
-  pool::current()->set_wake(nullptr, nullptr);
+  if (!is_core()) pool::current()->set_wake(nullptr, nullptr);
   state_->owner = nullptr;
   state_->close();
   current_station = previous_;
@@ -158,13 +179,18 @@ bool station::wait(std::chrono::nanoseconds most) {
   if (turn()) return true;
   const auto now = alarm::clock::now();
   const auto until_alarm =
-      alarms_.empty() ? most : std::max(next_due() - now - spin, std::chrono::nanoseconds{0});
+      alarms_.empty() ? most
+                      : std::max(next_due() - now - state_->late.margin(), std::chrono::nanoseconds{0});
   const auto length = std::min(most, std::chrono::duration_cast<std::chrono::nanoseconds>(until_alarm));
   if (length.count() > 0) {
     const timespec relative{length.count() / 1'000'000'000, length.count() % 1'000'000'000};
     state_->asleep.sleep_if(
         [&] { return state_->inbox.empty() && !state_->poked.exchange(false, std::memory_order_seq_cst); },
-        [&] { futex(state_->asleep.address(), FUTEX_WAIT_PRIVATE, 1, &relative); });
+        [&] {
+          const bool over =
+              futex(state_->asleep.address(), FUTEX_WAIT_PRIVATE, 1, &relative) != 0 && errno == ETIMEDOUT;
+          if (over && !alarms_.empty()) state_->late.note(alarm::clock::now() - now - length);
+        });
   }
   return turn();
 }

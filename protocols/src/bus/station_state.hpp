@@ -3,6 +3,8 @@
 
 #include <catenet/bus/station.hpp>
 
+#include "bus/oversleep.hpp"
+
 #include <atomic>
 #include <cstdint>
 
@@ -13,6 +15,7 @@ struct station_state : std::enable_shared_from_this<station_state> {
   sleep_word<> asleep;
   std::atomic<bool> turn_asked{false};  // on a core: a turn is posted already
   std::atomic<bool> poked{false};       // the pool has something for who waits for blocks
+  oversleep late;                       // its own thread only
   core* on = nullptr;                   // null for a plain thread
   station* owner = nullptr;             // its own thread only; null once it has ended
 

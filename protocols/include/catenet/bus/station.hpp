@@ -85,9 +85,11 @@ struct turn_end
 /// end before it.
 class station {
  public:
-  /// For a plain thread. Its timer slack is set to the least, so that short waits are exact.
+  /// For a plain thread. Its timer slack is set to the least, and before an alarm it gets up as early as its
+  /// sleeps have turned out to end late (20 to 150 us), so that alarms are on time.
   station();
-  /// For a core of an engine, on its thread. Alarms are as fine as the core's timers: a millisecond.
+  /// For a core of an engine, on its thread. Alarms come by a descriptor of its own (timerfd), as the core's
+  /// timers are counted in milliseconds; without one they are as fine as those.
   explicit station(core& on);
   ~station();
   station(const station&) = delete;

@@ -49,7 +49,8 @@ class arena {
   [[nodiscard]] bool ok() const { return base_ != nullptr; }
   [[nodiscard]] const std::string& error() const { return error_; }
 
-  /// A run of blocks of one class, fresh from a span: descriptors filled in, linked by `link`, state depot.
+  /// A run of blocks of one class, fresh from a span: descriptors filled in, linked by own.next_free, state
+  /// depot.
   struct run {
     block* head = nullptr;
     std::uint32_t count = 0;
@@ -72,6 +73,9 @@ class arena {
 
   /// The block that holds an address, or null when it is not in a carved span.
   [[nodiscard]] block* find(const void* address) const;
+
+  /// The spans of an extent that hold blocks of that size (log2), a bit each; of a row only its first.
+  [[nodiscard]] std::uint32_t spans_of_size(std::size_t extent, std::uint8_t shift) const;
 
   /// How many blocks the span of `b` has, and the one of that index.
   [[nodiscard]] static std::uint32_t blocks_in_span(const block* b) {

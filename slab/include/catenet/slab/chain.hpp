@@ -279,9 +279,10 @@ inline segment* chain::second_view() {
   pool* p = pool::current();
   segment* s = head_;
   if (p == nullptr || s->kind != segment_kind::block || s->home != p->id()) return nullptr;
-  segment* view = p->segment_for(s->blk);
+  block* const b = s->blk;
+  segment* const view = p->segment_for(b);
   if (view == nullptr) return nullptr;
-  ++s->blk->refs;
+  ++b->refs;
   if (s->exclusive) s->exclusive = false;  // after the first share a look is cheaper than a store
   view->data = s->data;
   view->length = s->length;

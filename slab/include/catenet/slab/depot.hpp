@@ -58,7 +58,7 @@ namespace detail {
 struct want {
   want* next = nullptr;
   pool* who = nullptr;
-  block* delivered = nullptr;  // by link; counted as in the depot until the pool picks it up
+  block* delivered = nullptr;  // by own.next_free; counted as in the depot until the pool picks it up
   std::uint64_t ticket = 0;    // first-in first-out between pools
   std::uint32_t needed = 0;    // blocks still to be delivered
   std::uint32_t delivered_count = 0;
@@ -85,15 +85,16 @@ class depot {
   /// Blocks in a full batch of a class.
   [[nodiscard]] std::uint32_t batch(size_class c) const { return batch_[c]; }
 
-  /// Takes a batch (a list by `link`, null at its end), carving a span when nothing else is left. Empty when
-  /// the capacity is reached, or somebody waits for this class. One atomic exchange when the shelf has a
-  /// batch.
+  /// Takes a batch (a list by own.next_free, null at its end), carving a span when nothing else is left.
+  /// Empty when the capacity is reached, or somebody waits for this class. One atomic exchange when the shelf
+  /// has a batch.
   arena::run take(size_class c);
 
   /// Takes one block from what is kept aside for transmitting. Empty when that is gone too.
   arena::run take_reserved(size_class c);
 
-  /// Takes blocks of a class from that extent: cold ones, or freshly carved. Empty when the extent has none.
+  /// Takes blocks of a class from that extent: cold ones, freshly carved, or one off the shelf. Empty when
+  /// the extent has none, or somebody waits for this class.
   arena::run take_near(size_class c, std::size_t extent);
 
   /// Gives a batch back; any length from 1. One atomic compare-exchange when the shelf has room.
@@ -140,6 +141,8 @@ class depot {
   // take, step by step; the caller holds the shelf's mutex where `shelf&` is passed.
   arena::run take_idle(shelf& s, size_class c);
   arena::run take_cold(shelf& s, std::uint32_t most);
+  arena::run take_cold_near(shelf& s, std::uint32_t spans, std::size_t extent);
+  arena::run take_shelved_near(shelf& s, std::size_t extent);
   arena::run carve(size_class c, std::size_t extent = arena::anywhere);
   void fill_reserve(shelf& s, arena::run& batch);
   void set_aside(size_class c, arena::run& fresh);

@@ -78,7 +78,9 @@ class pool {
   block* rent_for(size_class c, priority urgency, const caller& who = caller::current());
 
   /// A block of class `c` from the same extent as `with` (so that one registered buffer holds both) when
-  /// there is one, else from anywhere. For a header and its body. Null when the capacity is reached.
+  /// this cache or the depot has one or the extent has room, else from anywhere. For a header and its body.
+  /// O(blocks in the cache), and where the extent is full O(blocks on the shelf). Null when the capacity is
+  /// reached.
   block* rent_beside(size_class c, const block* with, const caller& who = caller::current());
 
   /// Rents a block, or, when none is to be had, notes the waiter down and returns null: it is served from
@@ -151,12 +153,12 @@ class pool {
  private:
   friend class depot;
 
-  // What rent and give touch comes first and fills one cache line.
-  struct alignas(64) cache {
+  // What rent and give touch comes first and lies in one cache line. A power of two, so that it is found by a
+  // shift.
+  struct alignas(256) cache {
     block* head = nullptr;    // active list
     counter count;            // blocks in it
-    std::uint32_t limit = 0;  // overflow at this many; 1 while somebody waits
-    std::int32_t low = 0;     // least of count since the last decay, less what the spare list holds
+    std::uint64_t limit = 0;  // overflow at this many; 1 while somebody waits
     block* spare = nullptr;   // a list to swap with
     counter spare_count;
     counter lent;
@@ -231,13 +233,11 @@ inline block* pool::rent(size_class c, const caller& who) {
   block* b = k->head;
   if (b == nullptr) [[unlikely]]
     return rent_slow(c, who);
-  k->head = b->link;
-  const std::uint64_t count = k->count.get() - 1;
-  k->count.set(count);
-  if (static_cast<std::int32_t>(count) < k->low) [[unlikely]]
-    k->low = static_cast<std::int32_t>(count);
-  b->payer = nullptr;
+  k->head = b->own.next_free;
+  k->count.sub(1);
   b->refs = 1;
+  b->in_flight = 0;
+  b->idle = false;
   detail::move_block(*b, block_state::rented);
 #ifdef CATENET_CHECKS
   ++b->generation;
@@ -249,12 +249,15 @@ inline block* pool::rent(size_class c, const caller& who) {
 
 inline void pool::give(block* b, const caller& who) {
   detail::note_return(b, who);
+  b->refs = 0;
+  b->in_flight = 0;
+  b->idle = false;
+  detail::move_block(*b, block_state::cached);
   if (b->payer != nullptr) [[unlikely]]
     uncharge(b);
   cache* k = detail::in_register(&caches_[b->cls]);
   poison(b->data, b->capacity());
-  detail::move_block(*b, block_state::cached);
-  b->link = k->head;
+  b->own.next_free = k->head;
   k->head = b;
   const std::uint64_t count = k->count.get() + 1;
   k->count.set(count);

@@ -59,7 +59,10 @@ struct proxy_reference {
 };
 
 struct segment {
-  segment* next;
+  union {
+    segment* next;
+    struct block* next_free;  ///< of a free block's built-in segment: the next free block
+  };
   union {
     std::byte* data;       ///< first byte (every kind but file)
     std::uint64_t offset;  ///< first byte's place in the file (kind file)

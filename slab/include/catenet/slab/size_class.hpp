@@ -50,6 +50,10 @@ class size_class_table {
       shift_[count_++] = static_cast<std::uint8_t>(std::countr_zero(size));
     }
     valid_ = count_ != 0;
+    for (std::size_t width = 0, c = 0; valid_ && width != fitting_.size(); ++width) {
+      while (c + 1 < count_ && shift_[c] < width) ++c;
+      fitting_[width] = static_cast<size_class>(c);
+    }
   }
 
   [[nodiscard]] constexpr bool valid() const { return valid_; }
@@ -59,9 +63,8 @@ class size_class_table {
 
   /// The smallest class that holds `bytes`, or the largest class when none does.
   [[nodiscard]] constexpr size_class fitting(std::size_t bytes) const {
-    size_class c = 0;
-    while (c + 1u < count_ && size(c) < bytes) ++c;
-    return c;
+    const auto width = static_cast<std::size_t>(std::bit_width(bytes - (bytes != 0)));
+    return fitting_[width < fitting_.size() ? width : fitting_.size() - 1];
   }
 
   /// The largest class whose blocks are no bigger than `bytes`, or the smallest class.
@@ -73,6 +76,8 @@ class size_class_table {
 
  private:
   std::array<std::uint8_t, size_class_count_max> shift_{};
+  // By how many bits the last byte's place has; the last entry is for all beyond block_size_max.
+  std::array<size_class, std::bit_width(block_size_max) + 1> fitting_{};
   std::uint8_t count_ = 0;
   bool valid_ = false;
 };
