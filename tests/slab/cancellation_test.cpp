@@ -53,9 +53,9 @@ class every_moment {
 
  private:
   void begin() {
-    home.spill_all();
     abroad.spill_all();
     here = lease{home.rent(0)};
+    home.spill_all();
     pool::make_current(&abroad);
     there = lease{abroad.rent(0)};
     pool::make_current(&home);

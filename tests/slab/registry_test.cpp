@@ -157,6 +157,32 @@ TEST(registry, a_header_from_its_bodys_extent_is_found_on_the_shelf) {
   std::set<block*> different;
   for (const lease& l : all) different.insert(l.get());
   EXPECT_EQ(different.size(), 768u);
+  EXPECT_EQ(d.statistics().classes[0].rented, 768u) << "the batches kept their counts";
+  EXPECT_EQ(conservation(d), "");
+}
+
+// The same where they have idled for long: one block a span is in use, so that no span goes back.
+TEST(registry, a_header_from_its_bodys_extent_is_found_in_the_cold_store) {
+  depot d{small_depot(4_MiB, {4_KiB, 1_MiB})};
+  pool p{d};
+  arena& memory = d.memory();
+  const lease body = lease::of(1_MiB);
+  const std::size_t extent = memory.extent_index(body.get());
+  std::map<std::size_t, lease> one_a_span;
+  {
+    std::vector<lease> all;
+    while (lease l = lease::of(4096)) all.push_back(std::move(l));
+    for (lease& l : all) one_a_span.try_emplace(memory.span_index(l.get()), std::move(l));
+  }
+  ASSERT_EQ(one_a_span.size(), 48u);
+  for (std::uint64_t now = 0; now != 5000; now += 100) p.decay(now);
+  ASSERT_EQ(d.statistics().classes[0].in_depot, 720u);
+  std::vector<lease> headers;
+  for (int i = 0; i != 240; ++i) {
+    headers.emplace_back(p.rent_beside(0, body.get()));
+    ASSERT_TRUE(headers.back());
+    ASSERT_EQ(memory.extent_index(headers.back().get()), extent) << i;
+  }
   EXPECT_EQ(conservation(d), "");
 }
 
