@@ -48,6 +48,7 @@ struct settings {
   int connections = 4;
   std::uint64_t moved_max = 192_MiB;  // by one measurement, unless one answer is longer
   std::uint64_t answers_max = 3000;
+  bool paced = false;
   std::string svg, json, calibrate;
 };
 
@@ -169,13 +170,14 @@ child start_told(const std::function<void(const std::function<void(int)>&)>& ser
   return made;
 }
 
-target start_answering(const std::string& source, const std::string& name, way w, const std::string& path,
-                       const page_body& body) {
+target start_answering(const std::string& source, const std::string& name, way w, bool paced,
+                       const std::string& path, const page_body& body) {
   target made{source, name};
   made.processes.push_back(start_told(
       [&](const std::function<void(int)>& tell) {
         const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
         engine_options o;
+        o.pace_within_host = paced;
         if (w == way::copy || w == way::read_write) o.zero_copy = zero_copy_use::never;
         if (w == way::zero_copy) o.zero_copy = zero_copy_use::always;
         if (w == way::zero_copy) o.zero_copy_bytes_min = 1;
@@ -193,11 +195,11 @@ target start_answering(const std::string& source, const std::string& name, way w
   return made;
 }
 
-target start_relay(const std::string& name, relay_mode mode, int to) {
+target start_relay(const std::string& name, relay_mode mode, bool paced, int to) {
   target made{"relay", name};
   made.processes.push_back(start_told(
       [&](const std::function<void(int)>& tell) {
-        engine net;
+        engine net{{.pace_within_host = paced}};
         relay joined{net, {.mode = mode}};
         endpoint at;
         const std::string where = "127.0.0.1:" + std::to_string(to);
@@ -516,18 +518,19 @@ void make_file(const std::string& path, std::uint64_t bytes) {
                              size_text(static_cast<double>(bytes)));
 }
 
-std::vector<target> start_all(const std::string& home, const std::string& file, const page_body& body) {
+std::vector<target> start_all(const std::string& home, const std::string& file, const page_body& body,
+                              bool paced) {
   std::vector<target> all;
-  all.push_back(start_answering("file", "read+write", way::read_write, file, body));
-  all.push_back(start_answering("file", "sendfile", way::sendfile, file, body));
+  all.push_back(start_answering("file", "read+write", way::read_write, paced, file, body));
+  all.push_back(start_answering("file", "sendfile", way::sendfile, paced, file, body));
   const int behind = all.back().port;
-  all.push_back(start_answering("memory", "copy", way::copy, file, body));
-  all.push_back(start_answering("memory", "page reference", way::page_reference, file, body));
-  all.push_back(start_answering("memory", "zero-copy", way::zero_copy, file, body));
-  all.push_back(start_answering("memory", "auto", way::automatic, file, body));
-  all.push_back(start_relay("copy", relay_mode::copy, behind));
-  all.push_back(start_relay("splice", relay_mode::splice, behind));
-  all.push_back(start_relay("auto", relay_mode::automatic, behind));
+  all.push_back(start_answering("memory", "copy", way::copy, paced, file, body));
+  all.push_back(start_answering("memory", "page reference", way::page_reference, paced, file, body));
+  all.push_back(start_answering("memory", "zero-copy", way::zero_copy, paced, file, body));
+  all.push_back(start_answering("memory", "auto", way::automatic, paced, file, body));
+  all.push_back(start_relay("copy", relay_mode::copy, paced, behind));
+  all.push_back(start_relay("splice", relay_mode::splice, paced, behind));
+  all.push_back(start_relay("auto", relay_mode::automatic, paced, behind));
   std::vector<target> nginx = start_nginx(home);
   std::vector<target> haproxy = start_haproxy(home, behind);
   for (target& t : nginx) all.push_back(std::move(t));
@@ -543,6 +546,7 @@ int run(int argc, char** argv) {
   app.add_option("--sizes", how.sizes, "bytes, with commas between")->delimiter(',');
   app.add_option("--rounds", how.rounds, "measurements of each; medians count")->capture_default_str();
   app.add_option("--connections", how.connections, "answers under way at a time")->capture_default_str();
+  app.add_flag("--paced", how.paced, "leave ours to the system's congestion control, as the others are");
   app.add_option("--svg", how.svg, "write a plot to FILE");
   app.add_option("--json", how.json, "write the figures to FILE");
   app.add_option("--calibrate", how.calibrate, "write the thresholds of this host to FILE");
@@ -562,7 +566,7 @@ int run(int argc, char** argv) {
   if (!body)
     fail("making a page body", "it needs " + size_text(static_cast<double>(how.sizes.back())) + " of memory");
   pin_to(1);
-  const std::vector<target> targets = start_all(home.path, file, body);
+  const std::vector<target> targets = start_all(home.path, file, body, how.paced);
   double load = 0;
   if (getloadavg(&load, 1) == 1) std::printf("load before: %.1f\n", load);
   const results found = run_all(targets, how);

@@ -100,7 +100,7 @@ link* simulated::begin_reading(int fd, token t) {
   return l;
 }
 
-int simulated::open_socket(const endpoint& to) {
+int simulated::open_socket(const endpoint& to, bool) {
   if (net_.open_count >= net_.options.descriptors_max) return -EMFILE;
   link& l = net_.links[net_.open_link(to)];
   l.at = this;

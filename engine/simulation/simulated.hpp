@@ -29,7 +29,7 @@ class simulated final : public backend {
   void wait(std::vector<completion>& into, std::int64_t timeout_ms) override;
   void wake_peer(backend& other, int wake_fd) override;
 
-  int open_socket(const endpoint& to) override;
+  int open_socket(const endpoint& to, bool pace_within_host) override;
   void shut_down(int fd, bool both) override;
   void reset(int fd) override;
   std::uint64_t progress_mark(int fd) override;

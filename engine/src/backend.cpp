@@ -1,6 +1,8 @@
 // What every back end that stands on the kernel asks of sockets and clocks in the same way.
 #include <catenet/engine/backend.hpp>
 
+#include "pacing.hpp"
+
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <linux/tcp.h>
@@ -17,12 +19,13 @@
 
 namespace catenet {
 
-int backend::open_socket(const endpoint& to) {
+int backend::open_socket(const endpoint& to, bool pace_within_host) {
   const int fd = socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) return -errno;
   const int on = 1;
   if (!to.is_unix())
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);  // a turn leaves as one send anyway
+  if (!pace_within_host) leave_out_pacing(fd, to);
   return fd;
 }
 

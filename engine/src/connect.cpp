@@ -1,6 +1,7 @@
 // Outgoing connections: from the asking to the stream that stands, or to the reason why there is none.
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/endpoint.hpp>
+#include <catenet/engine/engine.hpp>
 #include <catenet/engine/error.hpp>
 
 #include "core_state.hpp"
@@ -26,7 +27,7 @@ error failed(const endpoint& where, int code) {
 
 stream* core::connect(const endpoint& where, protocol& speaks, error& why, connect_options options) {
   core_state& c = *state_;
-  const int fd = c.io->open_socket(where);
+  const int fd = c.io->open_socket(where, owner().options().pace_within_host);
   if (fd < 0) {
     why = failed(where, -fd);
     return nullptr;

@@ -101,6 +101,17 @@ const sockaddr* endpoint::address() const { return reinterpret_cast<const sockad
 int endpoint::family() const { return length_ == 0 ? AF_UNSPEC : address()->sa_family; }
 bool endpoint::is_unix() const { return family() == AF_UNIX; }
 
+bool endpoint::is_loopback() const {
+  constexpr std::uint8_t loopback_net = 127;
+  if (family() == AF_INET) {
+    const in_addr& v4 = reinterpret_cast<const sockaddr_in*>(address())->sin_addr;
+    return ntohl(v4.s_addr) >> 24 == loopback_net;
+  }
+  if (family() != AF_INET6) return false;
+  const in6_addr& v6 = reinterpret_cast<const sockaddr_in6*>(address())->sin6_addr;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == loopback_net);
+}
+
 std::uint16_t endpoint::port() const {
   if (family() == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in*>(storage_.data())->sin_port);
   if (family() == AF_INET6) return ntohs(reinterpret_cast<const sockaddr_in6*>(storage_.data())->sin6_port);

@@ -4,6 +4,7 @@
 
 #include "engine_state.hpp"
 #include "epoll.hpp"
+#include "page_threshold.hpp"
 #include "sockets.hpp"
 #include "uring.hpp"
 
@@ -72,6 +73,8 @@ class no_pipe_signal {
 engine_options checked(engine_options o) {
   if (o.cores == 0) o.cores = std::max(1u, std::thread::hardware_concurrency());
   o.receive_blocks_max = std::bit_ceil(std::clamp(o.receive_blocks_max, 16u, 32768u));
+  if (o.source != nullptr && o.page_reference_bytes_min == page_reference_measured)
+    o.page_reference_bytes_min = page_reference_usual;
   o.low_watermark = std::min(o.low_watermark, o.high_watermark);
   for (std::uint32_t* delay_ms : {&o.park_after_ms, &o.linger_ms, &o.drain_ms, &o.send_stall_ms})
     *delay_ms = std::min(*delay_ms, timer_wheel::delay_ms_max);
@@ -132,7 +135,7 @@ error engine::listen(std::string_view where, protocol_factory make, endpoint* bo
   if (!e && state_->source != nullptr)
     e = state_->source->listen(made.where, options_.cores, made.descriptors);
   else if (!e)
-    e = open_listeners(made.where, options_.cores, options_.listen_backlog, made.descriptors);
+    e = open_listeners(made.where, options_, made.descriptors);
   if (e) {
     log(log_level::error, e.text());
     if (!state_->failure) state_->failure = e;
@@ -229,6 +232,9 @@ error engine::run() {
     if (error e = choose_io()) state_->failure = std::move(e);
   if (!state_->failure) {
     if (options_.handle_signals) set_signals(true);
+    std::thread measuring;
+    if (options_.page_reference_bytes_min == page_reference_measured)
+      measuring = measure_page_reference_once();
     std::vector<std::thread> others;
     try {
       for (unsigned i = 1; i != options_.cores; ++i) others.emplace_back([this, i] { run_core(i); });
@@ -237,6 +243,7 @@ error engine::run() {
     }
     run_core(0);
     for (std::thread& t : others) t.join();
+    if (measuring.joinable()) measuring.join();
     if (options_.handle_signals) set_signals(false);
   }
   if (state_->failure) log(log_level::error, state_->failure.text());

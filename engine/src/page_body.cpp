@@ -26,6 +26,7 @@ namespace {
 
 constexpr std::uint64_t page_bytes = 4096;
 constexpr std::uint64_t large_folio_bytes = 2_MiB;  // the largest that shared memory is given
+constexpr int madv_collapse = 25;                   // MADV_COLLAPSE, Linux 6.1
 constexpr const char* huge_page_settings = "/sys/kernel/mm/transparent_hugepage";
 // Address space and one descriptor; memory is taken page by page. A longer body has an extent of its own.
 constexpr std::uint64_t extent_bytes = 64_MiB;
@@ -39,9 +40,24 @@ std::string chosen_in(const std::filesystem::path& setting) {
   return from == std::string::npos || to == std::string::npos ? "" : all.substr(from + 1, to - from - 1);
 }
 
-std::uint64_t rounded(std::uint64_t bytes) {
-  static const std::uint64_t grain = page_body_grain(huge_page_settings);
+// Multiples of a power of two.
+std::uint64_t rounded_up(std::uint64_t bytes, std::uint64_t grain) {
   return (bytes + grain - 1) & ~(grain - 1);
+}
+
+/// The pages of a body: its first so many bytes may become large folios, which no other body may share.
+struct page_layout {
+  std::uint64_t bytes;
+  std::uint64_t in_folios;
+  [[nodiscard]] std::uint64_t alignment() const { return in_folios == 0 ? page_bytes : large_folio_bytes; }
+};
+
+// A tail that fills less than half a folio stays in small pages.
+page_layout layout_of(std::uint64_t bytes, body_life life) {
+  static const std::uint64_t grain = page_body_grain(huge_page_settings);
+  const std::uint64_t nearest = (bytes + large_folio_bytes / 2) & ~(large_folio_bytes - 1);
+  const std::uint64_t in_folios = life == body_life::lasting ? nearest : 0;
+  return {std::max(rounded_up(bytes, grain), in_folios), in_folios};
 }
 
 /// Invariants: free ranges are disjoint, not adjacent, and hold no page; taken + Σ free = size.
@@ -50,16 +66,14 @@ class page_extent {
   static std::shared_ptr<page_extent> make(std::uint64_t size) {
     const int fd = memfd_create("catenet page bodies", MFD_CLOEXEC);
     if (fd < 0) return nullptr;
-    void* map = MAP_FAILED;
-    if (ftruncate(fd, static_cast<off_t>(size)) == 0)
-      map = mmap(nullptr, size, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
-    if (map == MAP_FAILED) {
+    std::byte* const map = ftruncate(fd, static_cast<off_t>(size)) == 0 ? mapped(fd, size) : nullptr;
+    if (map == nullptr) {
       ::close(fd);
       return nullptr;
     }
-    return std::make_shared<page_extent>(fd, static_cast<std::byte*>(map), size);
+    return std::make_shared<page_extent>(fd, map, size);
   }
-  page_extent(int memfd, std::byte* mapped, std::uint64_t size) : fd(memfd), map(mapped), size_(size) {
+  page_extent(int memfd, std::byte* at, std::uint64_t size) : fd(memfd), map(at), size_(size) {
     free_[0] = size;
   }
   ~page_extent() {
@@ -69,14 +83,24 @@ class page_extent {
   page_extent(const page_extent&) = delete;
   page_extent& operator=(const page_extent&) = delete;
 
-  std::optional<std::uint64_t> take(std::uint64_t bytes) {
-    const auto range =
-        std::find_if(free_.begin(), free_.end(), [&](const auto& r) { return r.second >= bytes; });
+  std::optional<std::uint64_t> take(const page_layout& pages) {
+    const auto fits = [&](const auto& r) {
+      return rounded_up(r.first, pages.alignment()) + pages.bytes <= r.first + r.second;
+    };
+    const auto range = std::find_if(free_.begin(), free_.end(), fits);
     if (range == free_.end()) return std::nullopt;
-    const auto [at, length] = *range;
+    const auto [from, length] = *range;
+    const std::uint64_t at = rounded_up(from, pages.alignment());
     free_.erase(range);
-    if (length != bytes) free_[at + bytes] = length - bytes;
+    if (at != from) free_[from] = at - from;
+    if (at + pages.bytes != from + length) free_[at + pages.bytes] = from + length - at - pages.bytes;
     return at;
+  }
+
+  // Makes large folios of whole ones, whatever shmem_enabled says: to send one costs less than to send its
+  // 512 pages. Where the kernel has none to give, the pages stay small.
+  void collapse(std::uint64_t at, std::uint64_t bytes) const {
+    if (bytes != 0) madvise(map + at, bytes, madv_collapse);
   }
 
   void give(std::uint64_t at, std::uint64_t bytes) {
@@ -103,6 +127,23 @@ class page_extent {
   std::byte* const map;
 
  private:
+  // At a multiple of a large folio, else none can be made. Null with errno when there is no room.
+  static std::byte* mapped(int fd, std::uint64_t size) {
+    constexpr int reserves = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+    void* room = mmap(nullptr, size + large_folio_bytes, PROT_NONE, reserves, -1, 0);
+    if (room == MAP_FAILED) return nullptr;
+    auto* const from = static_cast<std::byte*>(room);
+    const auto address = reinterpret_cast<std::uintptr_t>(room);
+    const std::uint64_t before = rounded_up(address, large_folio_bytes) - address;
+    std::byte* const at = from + before;
+    if (before != 0) munmap(from, before);
+    munmap(at + size, large_folio_bytes - before);
+    void* map = mmap(at, size, PROT_READ, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, fd, 0);
+    if (map != MAP_FAILED) return at;
+    munmap(at, size);
+    return nullptr;
+  }
+
   std::uint64_t size_;
   std::map<std::uint64_t, std::uint64_t> free_;  // by offset
 };
@@ -121,22 +162,22 @@ class page_store {
     std::uint64_t at = 0;
   };
 
-  place take(std::uint64_t bytes) {
+  place take(const page_layout& pages) {
     const std::lock_guard lock(mutex_);
     place found;
     for (const std::shared_ptr<page_extent>& e : extents_)
-      if (const std::optional<std::uint64_t> at = e->take(bytes)) {
+      if (const std::optional<std::uint64_t> at = e->take(pages)) {
         found = {e, *at};
         break;
       }
     if (found.extent == nullptr) {
-      found.extent = page_extent::make(std::max(bytes, static_cast<std::uint64_t>(extent_bytes)));
+      found.extent = page_extent::make(std::max(pages.bytes, static_cast<std::uint64_t>(extent_bytes)));
       if (found.extent == nullptr) return {};
       extents_.push_back(found.extent);
-      found.at = *found.extent->take(bytes);
+      found.at = *found.extent->take(pages);
     }
     ++totals_.bodies;
-    totals_.bytes += bytes;
+    totals_.bytes += pages.bytes;
     return found;
   }
 
@@ -184,19 +225,25 @@ bool write_all(int fd, std::span<iovec> parts, std::uint64_t at) {
 }  // namespace
 
 struct page_body::pages {
-  pages(page_store::place where, std::uint64_t length) : place(std::move(where)), bytes(length) {}
-  ~pages() { page_store::common().give(place, rounded(bytes)); }
+  pages(page_store::place where, const page_layout& of, std::uint64_t length)
+      : place(std::move(where)), layout(of), bytes(length) {}
+  ~pages() { page_store::common().give(place, layout.bytes); }
   pages(const pages&) = delete;
   pages& operator=(const pages&) = delete;
 
-  static std::shared_ptr<const pages> make(std::span<iovec> parts, std::uint64_t bytes) {
-    page_store::place where = page_store::common().take(rounded(bytes));
+  static std::shared_ptr<const pages> make(std::span<iovec> parts, std::uint64_t bytes, body_life life) {
+    const page_layout layout = layout_of(bytes, life);
+    page_store::place where = page_store::common().take(layout);
     if (where.extent == nullptr) return nullptr;
-    auto made = std::make_shared<const pages>(std::move(where), bytes);
-    return write_all(made->place.extent->fd, parts, made->place.at) ? made : nullptr;
+    auto made = std::make_shared<const pages>(std::move(where), layout, bytes);
+    const page_extent& extent = *made->place.extent;
+    if (!write_all(extent.fd, parts, made->place.at)) return nullptr;
+    extent.collapse(made->place.at, layout.in_folios);
+    return made;
   }
 
   page_store::place place;
+  page_layout layout;
   std::uint64_t bytes;
 };
 
@@ -208,17 +255,17 @@ void release_view(void* context, void*, std::size_t) { delete static_cast<held_p
 
 }  // namespace
 
-page_body page_body::copy_of(std::span<const std::byte> bytes) {
+page_body page_body::copy_of(std::span<const std::byte> bytes, body_life life) {
   if (bytes.empty()) return {};
   iovec part{const_cast<std::byte*>(bytes.data()), bytes.size()};  // pwritev only reads it
-  return page_body{pages::make({&part, 1}, bytes.size())};
+  return page_body{pages::make({&part, 1}, bytes.size(), life)};
 }
 
-page_body page_body::copy_of(const chain& bytes) {
+page_body page_body::copy_of(const chain& bytes, body_life life) {
   if (bytes.empty()) return {};
   std::vector<iovec> parts(bytes.segment_count());
   if (bytes.to_iovecs(parts).bytes != bytes.bytes()) return {};
-  return page_body{pages::make(parts, bytes.bytes())};
+  return page_body{pages::make(parts, bytes.bytes(), life)};
 }
 
 std::uint64_t page_body::bytes() const { return pages_ == nullptr ? 0 : pages_->bytes; }

@@ -3,6 +3,7 @@
 #include <catenet/engine/log.hpp>
 #include <catenet/engine/relay.hpp>
 
+#include "pacing.hpp"
 #include "relay_pair.hpp"
 #include "sockets.hpp"
 
@@ -24,10 +25,11 @@ constexpr unsigned accepts_per_turn = 64;
 constexpr std::uint32_t accept_retry_ms = 100;
 
 // For connecting to `to`; -1 with errno.
-int open_socket(const endpoint& to) {
+int open_socket(const endpoint& to, const engine_options& how) {
   const int fd = socket(to.family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
   const int on = 1;
   if (fd >= 0 && !to.is_unix()) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (fd >= 0 && !how.pace_within_host) leave_out_pacing(fd, to);
   return fd;
 }
 
@@ -70,7 +72,7 @@ class relay_listener final : watch, timer {
   // is accepted: where descriptors run out, clients wait in the queue of the listening socket.
   bool accept_one() {
     if (core_.pairs.get() >= core_.options.pairs_max) return later();
-    if (next_server_ < 0) next_server_ = open_socket(to_);
+    if (next_server_ < 0) next_server_ = open_socket(to_, core_.home.owner().options());
     if (next_server_ < 0) {
       if (!is_shortage(errno)) core_.connect_has_failed(to_, errno);
       return later();
@@ -149,8 +151,7 @@ error relay::listen(std::string_view where, std::string_view to, endpoint* bound
   if (error e = endpoint::parse(to, made.to)) return e;
   endpoint at;
   if (error e = endpoint::parse(where, at)) return e;
-  const engine_options& o = state_->net.options();
-  if (error e = open_listeners(at, state_->net.cores(), o.listen_backlog, made.listeners)) return e;
+  if (error e = open_listeners(at, state_->net.options(), made.listeners)) return e;
   made.file = std::make_unique<socket_file>(at);
   for (const int fd : made.listeners) fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   if (bound != nullptr) *bound = at;

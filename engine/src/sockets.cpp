@@ -1,6 +1,8 @@
 // Binding and listening.
 #include "sockets.hpp"
 
+#include "pacing.hpp"
+
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -91,27 +93,29 @@ error check_free(endpoint& where) {
   return e;
 }
 
-error open_one(endpoint& where, bool share_port, int backlog, std::vector<int>& into) {
+error open_one(endpoint& where, bool share_port, const engine_options& how, std::vector<int>& into) {
   int fd = -1;
   error e = open_socket(where, share_port, fd);
   if (fd < 0) return e;
   into.push_back(fd);
-  if (!e) e = bind_and_listen(fd, where, backlog);
+  if (!how.pace_within_host) leave_out_pacing(fd, where);
+  if (!e) e = bind_and_listen(fd, where, how.listen_backlog);
   if (!e && where.port() == 0 && !where.is_unix()) read_port(fd, where);
   return e;
 }
 
 }  // namespace
 
-error open_listeners(endpoint& where, unsigned count, int backlog, std::vector<int>& into) {
+error open_listeners(endpoint& where, const engine_options& how, std::vector<int>& into) {
   std::vector<int> opened;
+  const unsigned count = how.cores;
   const bool share_port = count > 1 && !where.is_unix();
   error e;
   if (share_port && where.port() != 0) e = check_free(where);  // a port that the kernel picks is free
-  if (!e) e = open_one(where, share_port, backlog, opened);
+  if (!e) e = open_one(where, share_port, how, opened);
   while (!e && opened.size() < count) {
     if (share_port) {
-      e = open_one(where, true, backlog, opened);
+      e = open_one(where, true, how, opened);
     } else if (const int twin = fcntl(opened.front(), F_DUPFD_CLOEXEC, 0); twin >= 0) {
       opened.push_back(twin);
     } else {

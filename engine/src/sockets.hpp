@@ -2,6 +2,7 @@
 #pragma once
 
 #include <catenet/engine/endpoint.hpp>
+#include <catenet/engine/engine.hpp>
 #include <catenet/engine/error.hpp>
 
 #include <sys/types.h>
@@ -12,9 +13,10 @@
 
 namespace catenet {
 
-/// Opens `count` sockets that listen on one address: several TCP sockets share the port by SO_REUSEPORT, a
-/// UNIX socket is duplicated. `where` gets the port that port 0 became. On failure nothing stays open.
-error open_listeners(endpoint& where, unsigned count, int backlog, std::vector<int>& into);
+/// Opens a socket for each core that listens on one address: several TCP sockets share the port by
+/// SO_REUSEPORT, a UNIX socket is duplicated. `where` gets the port that port 0 became. On failure nothing
+/// stays open.
+error open_listeners(endpoint& where, const engine_options& how, std::vector<int>& into);
 
 /// The file that a UNIX socket listens at. Where somebody removed it and another listens at its path now,
 /// that one's stays.

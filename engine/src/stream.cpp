@@ -2,6 +2,7 @@
 #include <catenet/engine/endpoint.hpp>
 #include <catenet/engine/engine.hpp>
 #include <catenet/engine/log.hpp>
+#include <catenet/engine/page_reference.hpp>
 #include <catenet/engine/stream.hpp>
 
 #include "core_state.hpp"
@@ -157,7 +158,7 @@ std::uint64_t stream::at_once(std::uint64_t bytes) const {
 void stream::start_send() {
   core_state& c = *home().state_;
   stream_traffic& t = *traffic_;
-  const sendable front = front_of(t.queue, home().owner().options().page_reference_bytes_min);
+  const sendable front = front_of(t.queue, page_reference_bytes_min(home().owner().options()));
   if (front.region_follows && front.bytes <= inline_head_bytes_max) return send_regions(front.bytes);
   std::optional<chain> flight;
   if (const std::uint64_t fewer = at_once(front.bytes); fewer != front.bytes) flight = t.queue.split(fewer);

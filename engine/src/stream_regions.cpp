@@ -4,6 +4,7 @@
 //                                                  until the socket is full; then a poll waits for room
 #include <catenet/engine/engine.hpp>
 #include <catenet/engine/log.hpp>
+#include <catenet/engine/page_reference.hpp>
 #include <catenet/engine/stream.hpp>
 
 #include "core_state.hpp"
@@ -43,7 +44,7 @@ bool goes_by_reference(const segment& s, std::uint64_t bytes_min) {
 void stream::send_regions(std::uint64_t memory) {
   core_state& c = *home().state_;
   chain& queue = traffic_->queue;
-  const std::uint64_t reference_bytes_min = home().owner().options().page_reference_bytes_min;
+  const std::uint64_t reference_bytes_min = page_reference_bytes_min(home().owner().options());
   const bool head_shares = queue.bytes() - memory < head_alone_bytes_min;
   std::int64_t result = 1;
   while (memory != 0 && result > 0) {

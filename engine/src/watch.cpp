@@ -19,6 +19,7 @@ struct watch_set::events {
   std::array<epoll_event, 256> told;
   int next = 0;
   int count = 0;
+  bool full = false;            // so that more may be left, which no edge of the instance would tell
   std::vector<watch*> again;    // for the next turn
   std::vector<watch*> serving;  // of this one; null = ended meanwhile
 };
@@ -37,7 +38,7 @@ error watch_set::start() {
 }
 
 void watch_set::arm() {
-  if (armed_ || live_ == 0) return;
+  if (armed_ || live_ == 0 || events_->full) return;
   armed_ = true;
   core_.state_->io->poll_readable(epoll_, token{operation::watch, stream_table::slot_of_watches, 1});
 }
@@ -85,13 +86,14 @@ void watch_set::again(watch& w) {
   events_->again.push_back(&w);
 }
 
-bool watch_set::unfinished() const { return !events_->again.empty(); }
+bool watch_set::unfinished() const { return !events_->again.empty() || events_->full; }
 
 // The poll of the epoll instance ended: passes on what it has to tell, a batch a turn.
 void watch_set::serve() {
   armed_ = false;
   events& e = *events_;
   e.count = epoll_wait(epoll_, e.told.data(), static_cast<int>(e.told.size()), 0);
+  e.full = e.count == static_cast<int>(e.told.size());
   for (e.next = 0; e.next < e.count;) {
     const epoll_event& event = e.told[static_cast<std::size_t>(e.next++)];
     auto* w = static_cast<watch*>(event.data.ptr);
@@ -103,9 +105,10 @@ void watch_set::serve() {
   arm();
 }
 
-// Those who had more to do than a turn allows.
+// Those who had more to do than a turn allows, and the next batch.
 void watch_set::serve_again() {
   events& e = *events_;
+  if (e.full) serve();
   e.serving.swap(e.again);
   for (std::size_t i = 0; i != e.serving.size(); ++i) {
     watch* w = std::exchange(e.serving[i], nullptr);

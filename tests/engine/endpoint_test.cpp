@@ -127,4 +127,24 @@ TEST(error_text, says_what_was_tried_on_what_and_why) {
   EXPECT_EQ(catenet::errno_text(12345), "errno 12345");
 }
 
+TEST(endpoint, knows_where_only_this_host_can_be) {
+  for (const auto& [text, loopback] : {std::pair{"127.0.0.1:80"sv, true},
+                                       {"127.255.0.9:80"sv, true},
+                                       {"localhost:80"sv, true},
+                                       {"[::1]:80"sv, true},
+                                       {"[::ffff:127.0.0.1]:80"sv, true},
+                                       {"[::ffff:10.0.0.1]:80"sv, false},
+                                       {"[::127.0.0.1]:80"sv, false},
+                                       {"[7f00::1]:80"sv, false},
+                                       {"*:80"sv, false},
+                                       {"0.0.0.0:80"sv, false},
+                                       {"126.0.0.1:80"sv, false},
+                                       {"unix:/127.0.0.1"sv, false}}) {
+    endpoint e;
+    ASSERT_FALSE(endpoint::parse(text, e)) << text;
+    EXPECT_EQ(e.is_loopback(), loopback) << text;
+  }
+  EXPECT_FALSE(endpoint{}.is_loopback());
+}
+
 }  // namespace

@@ -124,6 +124,26 @@ TEST(page_body, is_as_coarse_as_folios_may_be) {
   EXPECT_EQ(page_body_grain(folder.path("none")), 4_KiB) << "a kernel without huge pages";
 }
 
+// Large folios begin and end with their body: punching part of one would write zeros into it.
+TEST(page_body, from_a_MiB_on_it_has_whole_folios_where_it_lasts) {
+  const auto pages_of_a = [](std::uint64_t bytes, body_life life) {
+    const std::uint64_t before = page_bodies().bytes;
+    const page_body body = page_body::copy_of(as_bytes(pattern(3, bytes)), life);
+    EXPECT_EQ(off_pattern(3, as_text(body.memory())), std::string::npos) << bytes;
+    const auto place = reinterpret_cast<std::uintptr_t>(body.memory().data());
+    if (bytes >= 1_MiB && life == body_life::lasting) EXPECT_EQ(place % 2_MiB, 0u) << bytes;
+    return page_bodies().bytes - before;
+  };
+  const page_body before_them = page_body::copy_of(as_bytes(pattern(0, 100)));
+  if (page_bodies().bytes != 4_KiB) GTEST_SKIP() << "shared memory is given large folios here";
+  EXPECT_EQ(pages_of_a(1_MiB - 1, body_life::lasting), 1_MiB);
+  EXPECT_EQ(pages_of_a(1_MiB, body_life::lasting), 2_MiB);
+  EXPECT_EQ(pages_of_a(1_MiB, body_life::passing), 1_MiB);
+  EXPECT_EQ(pages_of_a(2_MiB + 1, body_life::lasting), 2_MiB + 4_KiB);
+  EXPECT_EQ(pages_of_a(3_MiB, body_life::lasting), 4_MiB);
+  EXPECT_EQ(pages_of_a(100_MiB, body_life::lasting), 100_MiB);
+}
+
 TEST(page_body, goes_out_by_reference_and_is_counted_so) {
   const page_body body = page_body::copy_of(as_bytes(pattern(0, body_bytes)));
   engine_host host(answering([&] { return body.view(); }));
@@ -188,10 +208,13 @@ TEST(page_body, crosses_cores) {
   EXPECT_GT(by(host, tier::page_reference), 2 * body_bytes - 2 * 16_KiB);
 }
 
+class page_body_life : public testing::TestWithParam<body_life> {};
+INSTANTIATE_TEST_SUITE_P(both, page_body_life, testing::Values(body_life::lasting, body_life::passing));
+
 // The peer reads only after the body has ended and its pages were taken by others, who filled them anew.
-TEST(page_body, a_late_reader_gets_the_old_bytes) {
+TEST_P(page_body_life, a_late_reader_gets_the_old_bytes) {
   constexpr std::size_t bytes = 1_MiB;
-  auto body = std::make_shared<page_body>(page_body::copy_of(as_bytes(pattern(0, bytes))));
+  auto body = std::make_shared<page_body>(page_body::copy_of(as_bytes(pattern(0, bytes)), GetParam()));
   engine_host host(answering([&] { return body->view(); }));
   host.start();
   client c(host.at());
@@ -202,7 +225,8 @@ TEST(page_body, a_late_reader_gets_the_old_bytes) {
   body.reset();
   ASSERT_TRUE(eventually([] { return page_bodies().bodies == 0; }));
   std::vector<page_body> others;
-  for (int i = 0; i != 4; ++i) others.push_back(page_body::copy_of(as_bytes(std::string(bytes, 'x'))));
+  for (int i = 0; i != 4; ++i)
+    others.push_back(page_body::copy_of(as_bytes(std::string(bytes, 'x')), GetParam()));
   EXPECT_EQ(others.front().memory().data(), place) << "the range was not taken again, so this shows nothing";
   EXPECT_EQ(off_pattern(0, c.receive(bytes + 4).substr(4)), std::string::npos);
   host.stop();

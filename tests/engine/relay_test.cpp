@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <thread>
@@ -311,6 +312,28 @@ TEST(relay, a_name_that_is_no_socket_is_told) {
   const error e = r.listen("unix:" + folder.path("."), "127.0.0.1:1");
   EXPECT_EQ(e.code, EADDRINUSE);
   EXPECT_NE(e.advice.find("no socket"), std::string::npos) << e.text();
+}
+
+// The relay's core is held until more descriptors are ready than it asks for in a turn.
+TEST(relay, more_ends_are_ready_at_once_than_one_turn_takes) {
+  rlimit files{};
+  getrlimit(RLIMIT_NOFILE, &files);
+  files.rlim_cur = files.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &files);
+  engine_host echoing(echo());
+  echoing.start();
+  relaying r(echoing.at());
+  std::vector<client> all;
+  for (int i = 0; i != 700; ++i) {
+    all.emplace_back(r.at);
+    ASSERT_TRUE(all.back()) << strerrorname_np(all.back().error());
+    ASSERT_TRUE(all.back().send("-"));
+    ASSERT_EQ(all.back().receive(1), "-");
+  }
+  r.host->on_core([&] {
+    for (client& c : all) ASSERT_TRUE(c.send("once"));
+  });
+  for (std::size_t i = 0; i != all.size(); ++i) ASSERT_EQ(all[i].receive(4), "once") << i;
 }
 
 // A pair at rest holds neither pipe nor block, and the engine's stop ends it.

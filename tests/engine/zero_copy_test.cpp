@@ -6,12 +6,14 @@
 
 #include "support/client.hpp"
 #include "support/engine_host.hpp"
+#include "support/two_hosts.hpp"
 
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 
 #include <deque>
+#include <optional>
 
 namespace {
 
@@ -282,6 +284,50 @@ TEST(zero_copy, a_peer_that_never_acknowledges_is_ended) {
   EXPECT_TRUE(
       eventually([&] { return host.statistics().zero_copy.pinned_bytes == 0 && host.rented() == 0; }));
   host.stop();
+}
+
+// An engine on one host, asked from another so many times, one answer after the other. What it counted by the
+// end, or nothing where its back end has no such sends.
+std::optional<core_statistics> asked_from_afar(two_hosts& hosts, int times) {
+  engine_host host(answering(), {}, two_hosts::here);
+  host.start();
+  client c;
+  hosts.there([&] { c = client(host.at()); });
+  EXPECT_TRUE(c) << "connecting from host to host: " << strerrorname_np(c.error());
+  for (int i = 0; i != times; ++i) {
+    EXPECT_TRUE(c.send("?"));
+    expect_answers(c, 1);
+    EXPECT_TRUE(eventually([&] { return host.statistics().zero_copy.pinned_bytes == 0; }))
+        << "the peer has all of it, and memory is still held";
+  }
+  EXPECT_TRUE(eventually([&] { return host.rented() == 0; }));
+  const bool told = has_zero_copy(host);
+  host.stop();
+  return told ? std::optional(host.statistics()) : std::nullopt;
+}
+
+TEST(zero_copy, goes_on_where_the_device_takes_the_pages) {
+  two_hosts hosts(far_device::takes_pages);
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  const std::optional<core_statistics> s = asked_from_afar(hosts, 12);
+  if (!s) GTEST_SKIP() << "only io_uring has it";
+  EXPECT_EQ(by(*s, tier::zero_copy_copied), 0u);
+  EXPECT_GT(by(*s, tier::zero_copy), 11 * answer_bytes) << "but for short tails of full sockets";
+  EXPECT_EQ(by(*s, tier::zero_copy) + by(*s, tier::copied), 12 * answer_bytes);
+  EXPECT_EQ(s->zero_copy.routes_resting, 0u);
+  EXPECT_EQ(s->zero_copy.last, downgrade::none);
+}
+
+TEST(zero_copy, rests_where_the_device_copies) {
+  two_hosts hosts(far_device::plain);
+  if (!hosts.missing().empty()) GTEST_SKIP() << hosts.missing();
+  const std::optional<core_statistics> s = asked_from_afar(hosts, 12);
+  if (!s) GTEST_SKIP() << "only io_uring has it";
+  EXPECT_EQ(by(*s, tier::zero_copy), 0u);
+  EXPECT_GT(by(*s, tier::zero_copy_copied), 0u);
+  EXPECT_GT(by(*s, tier::copied), 6 * answer_bytes) << "four in a row, and then plain ones";
+  EXPECT_EQ(s->zero_copy.routes_resting, 1u);
+  EXPECT_EQ(s->zero_copy.last, downgrade::route_copies);
 }
 
 }  // namespace

@@ -87,6 +87,14 @@ class Relay:
         return self.process.returncode, err
 
 
+def receive(from_socket, size):
+    """So many bytes, or fewer where it ended before."""
+    got = bytearray()
+    while len(got) < size and (part := from_socket.recv(size - len(got))):
+        got += part
+    return bytes(got)
+
+
 class RelayTest(unittest.TestCase):
     def test_digests_through_stalling_readers(self):
         for mode, backend in RUNS:
@@ -140,29 +148,63 @@ class RelayTest(unittest.TestCase):
                 self.assertEqual(status, 0, err)
                 sink.close()
 
-    def test_thousands_of_pairs_at_rest_hold_nothing(self):
+    def open_pairs(self, relay, listener):
+        """As many pairs through the relay as descriptors allow, up to 5,000: clients and servers, in one order."""
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        pairs = min(5000, (hard - 1000) // 3)
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-        relay = Relay(listener.getsockname()[1], "--idle-ms", "0", "--drain-ms", "200")
         clients, servers = [], []
-        for _ in range(pairs):
-            c = relay.connect()
-            c.sendall(b"hello")
-            clients.append(c)
-            s, _ = listener.accept()
-            servers.append(s)
+        for _ in range(min(5000, (hard - 1000) // 3)):
+            clients.append(relay.connect())
+            clients[-1].sendall(b"hello")
+            servers.append(listener.accept()[0])
+            servers[-1].settimeout(60)
         for s in servers:
             self.assertEqual(s.recv(10), b"hello")
+        return clients, servers
+
+    def expect_little_held(self, relay, pairs, kilobytes):
         memory = next(line for line in Path(f"/proc/{relay.process.pid}/status").read_text().splitlines()
-                      if line.startswith("VmRSS"))
-        self.assertLess(int(memory.split()[1]), 40_000, memory)
+                      if line.startswith("VmHWM"))
+        self.assertLess(int(memory.split()[1]), kilobytes, memory)
         self.assertLess(relay.descriptors(), 2 * pairs + 2 * 64 + 50)
+
+    def test_thousands_of_pairs_at_rest_hold_nothing(self):
+        listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+        relay = Relay(listener.getsockname()[1], "--idle-ms", "0", "--drain-ms", "200")
+        clients, servers = self.open_pairs(relay, listener)
+        self.expect_little_held(relay, len(clients), 40_000)
         status, err = relay.stop()
         self.assertEqual(status, 0, err)
         for one in (*clients, *servers, listener):
             one.close()
+
+    def test_thousands_of_pairs_move_bytes_at_once(self):
+        """Nobody reads until all have sent: 40 KB through each pair, one way and then back, other bytes for each."""
+        blob = random.Random(5000).randbytes(1 << 20)
+
+        def part(of, way):
+            return memoryview(blob)[(begin := (of * 197 + way * 500_009) % 1_000_000):begin + 40_000]
+
+        for backend in ("uring", "epoll"):
+            with self.subTest(backend=backend):
+                listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+                relay = Relay(listener.getsockname()[1], "--idle-ms", "0", "--io", backend)
+                clients, servers = self.open_pairs(relay, listener)
+                for way, (sending, receiving) in enumerate(((clients, servers), (servers, clients))):
+                    for i, s in enumerate(sending):
+                        s.sendall(part(i, way))
+                    for i, r in enumerate(receiving):
+                        self.assertEqual(receive(r, 40_000), part(i, way), f"pair {i}")
+                self.expect_little_held(relay, len(clients), 40_000)
+                for c in clients:
+                    c.close()
+                for s in servers:
+                    self.assertEqual(s.recv(1), b"")
+                    s.close()
+                listener.close()
+                status, err = relay.stop()
+                self.assertEqual(status, 0, err)
+                self.assertIn(f"accepted {len(clients)}, open 0, connect failed 0, resets 0", err)
 
     def test_clients_wait_while_descriptors_are_short(self):
         for backend in ("uring", "epoll"):

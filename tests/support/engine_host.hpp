@@ -101,6 +101,8 @@ inline handlers echo() {
 inline engine_options quick(engine_options o = {}) {
   o.handle_signals = false;
   choose_io(o);
+  if (o.page_reference_bytes_min == page_reference_measured)
+    o.page_reference_bytes_min = page_reference_usual;  // the same on every host
   if (o.slab.capacity == 0) o.slab.capacity = 512_MiB;
   o.linger_ms = std::min(o.linger_ms, 500u);
   return o;

@@ -1,6 +1,9 @@
 // Messages: joining, sharing, preparing.
+#include <catenet/engine/core.hpp>
 #include <catenet/ws/encoder.hpp>
 #include <catenet/ws/message.hpp>
+
+#include "ws/in_pages.hpp"
 
 namespace catenet::ws {
 
@@ -37,7 +40,9 @@ chain message::into_frame(bool in_place) && {
 prepared::prepared(message&& m)
     : header_bytes_(static_cast<std::uint8_t>(header_size(m.size(), false))),
       text_(m.is_text()),
-      frame_(std::move(m).into_frame(m.size() > copy_bytes_max)) {}
+      frame_(std::move(m).into_frame(m.size() > copy_bytes_max)) {
+  if (const core* here = core::current()) move_into_pages(frame_, *here);
+}
 
 std::optional<message> prepared::unframed() {
   std::optional<chain> payload = frame_.share(header_bytes_, frame_.bytes() - header_bytes_);

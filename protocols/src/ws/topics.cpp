@@ -4,6 +4,7 @@
 #include <catenet/ws/connection.hpp>
 #include <catenet/ws/hub.hpp>
 
+#include "ws/in_pages.hpp"
 #include "ws/service.hpp"
 
 #include <new>
@@ -166,8 +167,17 @@ std::size_t local_topics::publish(publication&& p, const connection* except) {
   else
     registry_.find(p.topic(), reached);
   if (reached.empty()) return 0;
+  if (subscribers_here(reached) >= pages_receivers_min) move_into_pages(p.plain(), home_);
   tell_others(reached, p);
   return fan_out(reached, p, except);
+}
+
+std::size_t local_topics::subscribers_here(std::span<const topic_reference> topics) const {
+  std::size_t sum = 0;
+  for (const topic_reference& t : topics)
+    if (const local_topic* local = t->at[home_.index()].load(std::memory_order_relaxed))
+      sum += local->subscribers.size();
+  return sum;
 }
 
 void local_topics::tell_others(std::span<const topic_reference> topics, publication& p) {

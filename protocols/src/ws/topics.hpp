@@ -138,6 +138,7 @@ class local_topics : timer {
   deflate_options deflate;  // of the last route that has it enabled
 
  private:
+  [[nodiscard]] std::size_t subscribers_here(std::span<const topic_reference> topics) const;
   void tell_others(std::span<const topic_reference> topics, publication& p);
   void tell(std::size_t other, std::span<const topic_reference> topics, publication& p);
   std::size_t fan_out(std::span<const topic_reference> topics, publication& p, const connection* except);

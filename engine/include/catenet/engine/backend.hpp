@@ -140,8 +140,8 @@ class backend {
   // ---- What is asked of a socket at once, and the clock. These ask the kernel; a simulated descriptor never
   // gets there.
 
-  /// A socket to connect to that address with, or -errno.
-  virtual int open_socket(const endpoint& to);
+  /// A socket to connect to that address with, or -errno. `pace_within_host`: see engine_options.
+  virtual int open_socket(const endpoint& to, bool pace_within_host);
   /// Says FIN; with `both`, ends receiving as well, and with it whatever is under way.
   virtual void shut_down(int fd, bool both);
   /// Breaks the connection off with a reset, at once and without a FIN that a peer could take for a proper

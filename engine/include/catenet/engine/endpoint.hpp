@@ -24,6 +24,8 @@ class endpoint {
   static endpoint from(const sockaddr* address, std::size_t length);
 
   [[nodiscard]] bool is_unix() const;
+  /// 127.0.0.0/8 or ::1, also as an IPv4 address in IPv6: only this host can be there.
+  [[nodiscard]] bool is_loopback() const;
   [[nodiscard]] int family() const;
   [[nodiscard]] std::uint16_t port() const;  ///< 0 for a UNIX socket
   void set_port(std::uint16_t port);

@@ -27,6 +27,11 @@ enum class zero_copy_use : std::uint8_t {
 /// Which back end stands behind the seam.
 enum class io_choice : std::uint8_t { automatic, uring, epoll };
 
+/// For engine_options::page_reference_bytes_min: as it is measured on this host, see page_reference.hpp.
+inline constexpr std::uint64_t page_reference_measured = 0;
+/// Until it has been, and in simulations, which are to run alike everywhere.
+inline constexpr std::uint64_t page_reference_usual = 16_KiB;
+
 struct engine_options {
   unsigned cores = 1;  ///< 0 means one for each processor
   io_choice io = io_choice::automatic;
@@ -41,13 +46,14 @@ struct engine_options {
   std::uint64_t high_watermark = 256_KiB;  ///< unsent bytes above which send() says `queued`
   std::uint64_t low_watermark = 64_KiB;    ///< and to which they must fall for writable()
   std::uint64_t send_limit = 64_MiB;       ///< unsent bytes above which send() refuses
-  std::uint64_t page_reference_bytes_min =
-      16_KiB;  ///< a page body's view from so many bytes on is sent by reference
+  /// A page body's view from so many bytes on is sent by reference.
+  std::uint64_t page_reference_bytes_min = page_reference_measured;
   zero_copy_use zero_copy = zero_copy_use::automatic;
   std::uint64_t zero_copy_bytes_min = 64_KiB;  ///< shorter sends are copied: pinning pages costs more
   std::uint64_t zero_copy_pinned_max =
       64_MiB;  ///< of a core, that peers have not acknowledged; above it sends are copied
   std::uint32_t receive_blocks_max = 1024;  ///< most blocks in a core's receive ring; power of two
+  bool pace_within_host = false;  ///< leave BBR to pace connections from and to loopback addresses, too
   int listen_backlog = 4096;
   bool handle_signals = true;  ///< SIGINT and SIGTERM stop(), SIGPIPE is ignored, while run() runs
   bool pin_cores = false;      ///< each thread to one processor
