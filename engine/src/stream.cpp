@@ -263,7 +263,12 @@ void stream::arm(bool may_be_large) {
     c.io->receive_large(fd_, token{operation::receive_large, stream_table::slot_of(this), generation_},
                         missing);
   } else {
-    c.io->receive(fd_, token{operation::receive, stream_table::slot_of(this), generation_});
+    const token about{operation::receive, stream_table::slot_of(this), generation_};
+    if ((flags_ & flag_curious) != 0)
+      c.io->receive_once(fd_, about);
+    else
+      c.io->receive(fd_, about);
+    clear(flag_curious);
   }
   if ((flags_ & flag_lingering) == 0) look_within(patience_ms());
 }
@@ -292,6 +297,7 @@ void stream::on_receive(const completion& c) {
   const bool was_large = (flags_ & flag_large) != 0;
   const bool was_cancelled = (flags_ & flag_cancelling) != 0;
   if (!c.more) clear(flag_receiving | flag_cancelling | flag_large);
+  if (was_large && c.result > 0) flags_ |= flag_curious;
   active_ms_ = k.now_ms();
   lease data{c.data};
   std::int32_t result = c.result;
@@ -490,7 +496,7 @@ void stream::expire() {
 void stream::start(int fd, protocol& p) {
   fd_ = fd;
   protocol_ = &p;
-  flags_ = flag_untold;
+  flags_ = flag_untold | flag_curious;
   active_ms_ = home().now_ms();
   arm();
   arm_timer();

@@ -130,6 +130,14 @@ void uring::receive(int fd, token t) {
   io_uring_sqe_set_data64(s, t.value);
 }
 
+void uring::receive_once(int fd, token t) {
+  io_uring_sqe* s = sqe(t);
+  io_uring_prep_recv(s, fd, nullptr, 0, 0);  // as much as the block takes
+  s->flags |= IOSQE_BUFFER_SELECT;
+  s->buf_group = small_group;
+  io_uring_sqe_set_data64(s, t.value);
+}
+
 void uring::receive_large(int fd, token t, std::uint64_t bytes_max) {
   block_ring& into = ring_for_large();
   if (large_.target() == 0 && &into == &large_) {
@@ -297,15 +305,14 @@ void uring::wait(std::vector<completion>& into, std::int64_t timeout_ms) {
   messages_used_ = 0;
   into.insert(into.end(), early_.begin(), early_.end());
   early_.clear();
-  const std::size_t before = into.size();
-  collect(into);
-  load_ = (load_ * 3 + static_cast<unsigned>(into.size() - before)) / 4;
+  load_ = (load_ * 3 + collect(into)) / 4;
   small_.follow_load();
   large_.follow_load();
   may_trim_ = small_.target() > small_target_min || large_.target() != 0 || registered_memory_.in_use();
 }
 
-void uring::collect(std::vector<completion>& into) {
+// How many the kernel told; a bundle is one.
+unsigned uring::collect(std::vector<completion>& into) {
   unsigned head = 0;
   unsigned seen = 0;
   io_uring_cqe* c = nullptr;
@@ -331,6 +338,7 @@ void uring::collect(std::vector<completion>& into) {
   }
   io_uring_cq_advance(&ring_, seen);
   counters_.completions.add(seen);
+  return seen;
 }
 
 // A zero-copy send completes, and if that said that more comes, a notification follows once the memory is

@@ -66,6 +66,37 @@ TEST(expect, ends_where_the_body_ends_and_small_reading_goes_on) {
   host.stop();
 }
 
+// Else a receive that goes on would have filled many small blocks before the hint could end it.
+TEST(expect, the_block_that_announces_a_body_is_the_only_small_one) {
+  if (environment("CATENET_IO_WITHOUT").find("large") != std::string_view::npos)
+    GTEST_SKIP() << "no large receives here";
+  constexpr std::uint64_t bytes = 4_KiB + 256_KiB;
+  std::vector<std::uint64_t> parts;
+  std::atomic<std::uint64_t> got{0};
+  engine_host host({.received = [&](stream& s, chain&& c) {
+    if (got % bytes == 0) s.expect(bytes - c.bytes());
+    parts.push_back(c.bytes());
+    got += c.bytes();
+  }});
+  host.start();
+  client c(host.at());
+  for (std::uint64_t round = 0; round != 2; ++round) {
+    // The core is kept from reading until much waits in the socket, more than small blocks.
+    std::atomic<bool> go{false};
+    host.net().at(0).post([&] { eventually([&] { return go.load(); }); });
+    ASSERT_TRUE(c.send(pattern(0, 60'000)));
+    go = true;
+    ASSERT_TRUE(c.send(pattern(0, bytes - 60'000)));
+    ASSERT_TRUE(eventually([&] { return got == (round + 1) * bytes; }));
+    const std::vector<std::uint64_t> told = host.on_core([&] { return std::exchange(parts, {}); });
+    ASSERT_GE(told.size(), 2u);
+    EXPECT_LE(told[0], 4_KiB);
+    EXPECT_GT(told[1], 4_KiB) << "in round " << round;
+    if (told.back() <= 4_KiB) break;  // the machine stood still, and the rest came in small blocks
+  }
+  host.stop();
+}
+
 TEST(expect, a_hint_that_lies_pins_nothing) {
   engine_options o;
   o.slab.capacity = 64_MiB;

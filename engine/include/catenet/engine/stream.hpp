@@ -161,6 +161,7 @@ class stream final : timer {
     flag_end_held = 1 << 14,    // FIN came while paused: told after what is held
     flag_starved = 1 << 15,     // waits for receive blocks
     flag_large = 1 << 16,       // the receive under way is into a large block
+    flag_curious = 1 << 17,     // the next receive is for one block: its bytes may announce a body
     flag_connecting = 1 << 24,  // the connect is with the kernel
   };
 
