@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <fstream>
 #include <random>
@@ -112,6 +113,49 @@ TEST(expect, a_hint_that_lies_pins_nothing) {
   }
   EXPECT_TRUE(eventually([&] { return got == 300; })) << got;
   EXPECT_TRUE(eventually([&] { return host.rented() == 0; }));
+  host.stop();
+}
+
+TEST(expect, many_bodies_at_once_take_turns_and_lose_nothing) {
+  constexpr std::uint64_t bytes = 2_MiB;
+  constexpr int count = 24;
+  struct body {
+    std::uint64_t got = 0;
+  };
+  std::array<body, count> bodies;
+  std::atomic<int> opened{0}, whole{0}, left{0};
+  std::atomic<bool> bad{false};
+  engine_host host({.opened =
+                        [&](stream& s) {
+                          s.set_session(&bodies[static_cast<std::size_t>(opened++)]);
+                          s.expect(bytes);
+                        },
+                    .received =
+                        [&](stream& s, chain&& c) {
+                          body& mine = *static_cast<body*>(s.session());
+                          if (off_pattern(mine.got, c.to_string()) != std::string::npos) bad = true;
+                          mine.got += c.bytes();
+                          if (mine.got == bytes) ++whole;
+                        },
+                    .closed = [&](stream&) { ++left; }});
+  host.start();
+  const std::string all = pattern(0, bytes);
+  std::vector<std::thread> writers;
+  for (int i = 0; i != count; ++i)
+    writers.emplace_back([&, i] {
+      client c(host.at());
+      // Every fourth goes in the midst of it, with its turn still to come or a block half full.
+      if (i % 4 == 0) {
+        c.send(all.substr(0, bytes / 2));
+        return c.reset();
+      }
+      EXPECT_TRUE(c.send(all));
+      eventually([&] { return whole == count * 3 / 4; });
+    });
+  for (std::thread& w : writers) w.join();
+  EXPECT_EQ(whole, count * 3 / 4);
+  EXPECT_TRUE(eventually([&] { return left == count; }));
+  EXPECT_FALSE(bad);
   host.stop();
 }
 
