@@ -61,6 +61,7 @@ struct link {
 
   token reader;  // operations under way; 0 = none
   token writer;
+  bool once = false;  // the receive ends with its first block
   bool cancel_reader = false;
   bool cancel_writer = false;
   std::uint64_t large_max = 0;

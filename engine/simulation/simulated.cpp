@@ -111,7 +111,14 @@ void simulated::connect(int fd, token t, const endpoint&) {
   if (const link* l = begin_writing(fd, t)) net_.schedule(event_kind::call, l->index, net_.latency());
 }
 
-void simulated::receive(int fd, token t) { begin_reading(fd, t); }
+void simulated::receive(int fd, token t) {
+  if (link* l = begin_reading(fd, t)) l->once = false;
+}
+
+void simulated::receive_once(int fd, token t) {
+  if (link* l = begin_reading(fd, t)) l->once = true;
+}
+
 void simulated::poll_readable(int fd, token t) { begin_reading(fd, t); }
 
 void simulated::receive_large(int fd, token t, std::uint64_t bytes_max) {
@@ -392,7 +399,7 @@ void simulated::serve_receive(link& l) {
     l.in.take(n);
     net_.move_in(l);
     const auto result = static_cast<std::int32_t>(n);
-    if (random.chance(net_.options.receive_ends)) return end_reader(l, result, b);
+    if (l.once || random.chance(net_.options.receive_ends)) return end_reader(l, result, b);
     tell(l.reader, result, true, b);
   }
   if (l.in.readable() != 0) return look_at(l);

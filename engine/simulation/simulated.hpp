@@ -18,6 +18,7 @@ class simulated final : public backend {
   void accept(int listener, token t) override;
   void connect(int fd, token t, const endpoint& to) override;
   void receive(int fd, token t) override;
+  void receive_once(int fd, token t) override;
   void offer(lease block) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
   void poll_readable(int fd, token t) override;

@@ -47,7 +47,7 @@ stream* core::connect(const endpoint& where, protocol& speaks, error& why, conne
 void stream::start_connect(int fd, protocol& p, const endpoint& to, std::uint32_t timeout_ms) {
   fd_ = fd;
   protocol_ = &p;
-  flags_ = flag_untold | flag_connecting;
+  flags_ = flag_untold | flag_connecting | flag_curious;
   active_ms_ = home().now_ms();
   traffic().target = std::make_unique<endpoint>(to);
   set_deadline(timeout_ms);

@@ -97,17 +97,29 @@ void core::turn() {
 // How long to wait; from here on, who posts a letter has to wake us.
 std::int64_t core::before_wait() {
   core_state& s = *state_;
+  receive_large();
   std::int64_t timeout_ms = timers_.until_next();
   // Who posts after this store wakes us; who posted before it is seen by the look into the box.
   s.sleeping.store(true, std::memory_order_seq_cst);
-  if (s.watches.unfinished() || s.blocks_owed) timeout_ms = 0;
+  if (s.watches.unfinished() || s.blocks_owed || !s.large.empty()) timeout_ms = 0;
   const bool told_to_stop = engine_.state_->stops.load() != 0 && !s.draining;
   return !s.mail.empty() || told_to_stop ? 0 : timeout_ms;
+}
+
+// For the streams whose turn it is.
+void core::receive_large() {
+  core_state& s = *state_;
+  if (s.large.empty()) return;
+  s.large.serve([&](handle h) {
+    stream* const one = s.streams.at(h.slot, h.generation);
+    return one == nullptr ? 0 : one->arm_large();
+  });
 }
 
 void core::after_wait() {
   core_state& s = *state_;
   s.sleeping.store(false, std::memory_order_relaxed);
+  s.large.begin_turn();
   const clock_reading now = s.io->clock();
   unix_seconds_ = now.unix_seconds;
   timers_.advance(static_cast<std::uint32_t>(now.steady_ms));

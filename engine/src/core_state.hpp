@@ -8,6 +8,7 @@
 #include <catenet/slab/pool.hpp>
 #include <catenet/slab/waiter.hpp>
 
+#include "large_receives.hpp"
 #include "mailbox.hpp"
 #include "stream_table.hpp"
 #include "zero_copy.hpp"
@@ -65,6 +66,7 @@ struct core_state {
   std::vector<completion> completions;
   std::vector<stream*> dirty;  // something to send, to deliver or to arm at the end of the turn
   std::vector<stream*> ended;  // closed() is owed
+  large_receives large;        // who waits for its turn
   bool blocks_owed = false;    // somebody who waits for a block can be served by another turn
   stream_traffic* free_traffic = nullptr;
 

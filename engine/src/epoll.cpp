@@ -140,10 +140,14 @@ void epoll::connect(int fd, token t, const endpoint& to) {
     tell(t, result);
 }
 
-void epoll::receive(int fd, token t) {
+void epoll::receive(int fd, token t) { begin_receive(fd, t, false); }
+void epoll::receive_once(int fd, token t) { begin_receive(fd, t, true); }
+
+void epoll::begin_receive(int fd, token t, bool once) {
   entry* e = enter(fd, t);
   if (e == nullptr) return;
   e->reader = t;
+  e->once = once ? 1 : 0;
   list(*e);
 }
 
@@ -312,7 +316,8 @@ void epoll::serve_ready() {
 // Reads one block; when that was filled, several at a time.
 void epoll::read(entry& e) {
   std::size_t blocks = 1;
-  for (std::size_t room = bytes_per_turn; room != 0 && read_once(e, blocks); blocks = blocks_per_read)
+  for (std::size_t room = bytes_per_turn; room != 0 && read_once(e, blocks) && e.once == 0;
+       blocks = blocks_per_read)
     room -= std::min(room, blocks * small_block_bytes);
 }
 
@@ -368,8 +373,11 @@ bool epoll::read_once(entry& e, std::size_t blocks) {
     block* b = stock_[--stocked_];
     pool::current()->unlend(b);
     const std::size_t part = std::min(left, b->capacity());
-    tell(e.reader, static_cast<std::int32_t>(part), true, b);
     left -= part;
+    if (e.once == 0)
+      tell(e.reader, static_cast<std::int32_t>(part), true, b);
+    else
+      finish_reader(e, static_cast<std::int32_t>(part), b);
   }
   if (static_cast<std::size_t>(got) == room || e.ended != 0) return true;
   e.readable = 0;  // it is empty, or a new edge has come already

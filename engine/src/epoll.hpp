@@ -29,6 +29,7 @@ class epoll final : public backend {
   void accept(int listener, token t) override;
   void connect(int fd, token t, const endpoint& to) override;
   void receive(int fd, token t) override;
+  void receive_once(int fd, token t) override;
   void offer(lease block) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
   void poll_readable(int fd, token t) override;
@@ -62,6 +63,7 @@ class epoll final : public backend {
     std::uint32_t readable : 1 = 0;  // not known to be empty
     std::uint32_t ended : 1 = 0;     // an end or error was signalled: only a read that says so is the last
     std::uint32_t listed : 1 = 0;    // in ready_
+    std::uint32_t once : 1 = 0;      // the receive ends with its first block
   };
   struct listener {
     token t;  // 0 = not accepting
@@ -83,6 +85,7 @@ class epoll final : public backend {
   void accept_some(listener& l);
   void stop_accepting(listener& l, std::int32_t result);
   void serve_ready();
+  void begin_receive(int fd, token t, bool once);
   void read(entry& e);
   bool read_once(entry& e, std::size_t blocks);
   void read_large(entry& e);

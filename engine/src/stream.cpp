@@ -25,7 +25,8 @@ constexpr std::size_t segments_per_send_max = 1024;
 constexpr std::uint64_t large_receive_bytes_min = 128_KiB;
 // A large block that is not full by then is told as it is. So long a hint that lies may hold one, too.
 constexpr std::uint32_t large_receive_ms = 50;
-constexpr std::size_t receive_block_bytes = 4_KiB;  // the back ends' small block
+constexpr std::size_t receive_block_bytes = 4_KiB;    // the back ends' small block
+constexpr std::uint64_t large_block_bytes = 256_KiB;  // and their large one
 // When no memory is left even for the note of who waits for one.
 constexpr std::uint32_t starved_retry_ms = 10;
 constexpr std::uint64_t unix_send_bytes_max = 256_KiB;
@@ -170,6 +171,7 @@ void stream::start_send() {
   t.progress_ms = home().now_ms();
   look_within(stall_ms());
   c.sends.add(1);
+  c.large.sends(t.flight.bytes());
   const token about{operation::send, stream_table::slot_of(this), generation_};
   t.pinned =
       c.zero_copy.begin(*c.io, home().owner().options(), home().now_ms(), fd_, about, t.flight, t.way, !all);
@@ -250,23 +252,51 @@ bool stream::stalled() {
 
 // ---- receiving
 
+// Of what is expected, how much has not come; what is held back has.
+std::uint64_t stream::missing() const {
+  return traffic_ == nullptr ? 0
+                             : traffic_->expecting - std::min(traffic_->expecting, traffic_->held.bytes());
+}
+
+bool stream::may_receive() const {
+  constexpr auto not_now =
+      flag_receiving | flag_polling | flag_paused | flag_ended | flag_dead | flag_starved | flag_queued;
+  return (flags_ & not_now) == 0;
+}
+
 void stream::arm(bool may_be_large) {
-  if ((flags_ & (flag_receiving | flag_polling | flag_paused | flag_ended | flag_dead | flag_starved)) != 0)
-    return;
+  if (!may_receive()) return;
   core_state& c = *home().state_;
+  if (may_be_large && missing() >= large_receive_bytes_min && (flags_ & flag_lingering) == 0) {
+    flags_ |= flag_queued;
+    return c.large.queue(id());
+  }
   flags_ |= flag_receiving;
   active_ms_ = home().now_ms();
-  // Of what is expected, what is held back has come already.
-  const std::uint64_t missing =
-      traffic_ == nullptr ? 0 : traffic_->expecting - std::min(traffic_->expecting, traffic_->held.bytes());
-  if (may_be_large && missing >= large_receive_bytes_min && (flags_ & flag_lingering) == 0) {
-    flags_ |= flag_large;
-    c.io->receive_large(fd_, token{operation::receive_large, stream_table::slot_of(this), generation_},
-                        missing);
-  } else {
-    c.io->receive(fd_, token{operation::receive, stream_table::slot_of(this), generation_});
-  }
+  const token about{operation::receive, stream_table::slot_of(this), generation_};
+  if ((flags_ & flag_curious) != 0)
+    c.io->receive_once(fd_, about);
+  else
+    c.io->receive(fd_, about);
+  clear(flag_curious);
   if ((flags_ & flag_lingering) == 0) look_within(patience_ms());
+}
+
+// Its turn for a large block has come. Returns how many bytes that may bring: none, when much has changed
+// since it queued.
+std::uint64_t stream::arm_large() {
+  clear(flag_queued);
+  const std::uint64_t bytes = missing();
+  if (!may_receive() || bytes < large_receive_bytes_min || (flags_ & flag_lingering) != 0) {
+    arm();
+    return 0;
+  }
+  flags_ |= flag_receiving | flag_large;
+  active_ms_ = home().now_ms();
+  home().state_->io->receive_large(
+      fd_, token{operation::receive_large, stream_table::slot_of(this), generation_}, bytes);
+  look_within(patience_ms());
+  return std::min(bytes, large_block_bytes);
 }
 
 void stream::stop_receive() {
@@ -293,6 +323,7 @@ void stream::on_receive(const completion& c) {
   const bool was_large = (flags_ & flag_large) != 0;
   const bool was_cancelled = (flags_ & flag_cancelling) != 0;
   if (!c.more) clear(flag_receiving | flag_cancelling | flag_large);
+  if (was_large && c.result > 0) flags_ |= flag_curious;
   active_ms_ = k.now_ms();
   lease data{c.data};
   std::int32_t result = c.result;
@@ -393,6 +424,8 @@ void stream::resume() {
 void stream::expect(std::uint64_t bytes) {
   if (bytes < large_receive_bytes_min && traffic_ == nullptr) return;
   traffic().expecting = bytes;
+  // Should it come in small blocks after all, what follows it is likely to be as large.
+  if (bytes >= large_receive_bytes_min) flags_ |= flag_curious;
   const bool large = (flags_ & flag_large) != 0;
   if ((flags_ & flag_receiving) != 0 && large != (bytes >= large_receive_bytes_min)) stop_receive();
 }
@@ -491,7 +524,7 @@ void stream::expire() {
 void stream::start(int fd, protocol& p) {
   fd_ = fd;
   protocol_ = &p;
-  flags_ = flag_untold;
+  flags_ = flag_untold | flag_curious;
   active_ms_ = home().now_ms();
   arm();
   arm_timer();

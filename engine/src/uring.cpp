@@ -23,7 +23,7 @@ constexpr std::uint16_t large_group = 1;
 constexpr std::size_t small_block_bytes = 4_KiB;
 constexpr std::size_t large_block_bytes = 256_KiB;
 constexpr std::uint32_t large_blocks_max = 64;
-constexpr std::uint32_t large_blocks_first = 8;
+constexpr std::uint32_t large_blocks_min = 2;
 constexpr std::uint32_t small_target_min = 64;
 constexpr unsigned batch_load_min = 8;  // completions a turn from which on it pays to wait for several
 constexpr unsigned batch_wait_us = 20;
@@ -130,12 +130,16 @@ void uring::receive(int fd, token t) {
   io_uring_sqe_set_data64(s, t.value);
 }
 
+void uring::receive_once(int fd, token t) {
+  io_uring_sqe* s = sqe(t);
+  io_uring_prep_recv(s, fd, nullptr, 0, 0);  // as much as the block takes
+  s->flags |= IOSQE_BUFFER_SELECT;
+  s->buf_group = small_group;
+  io_uring_sqe_set_data64(s, t.value);
+}
+
 void uring::receive_large(int fd, token t, std::uint64_t bytes_max) {
   block_ring& into = ring_for_large();
-  if (large_.target() == 0 && &into == &large_) {
-    large_.set_target(large_blocks_first);
-    large_.fill();
-  }
   ++large_under_way_;
   io_uring_sqe* s = sqe(t);
   // MSG_WAITALL: one completion a block, not one for each segment of the network.
@@ -292,20 +296,21 @@ void uring::enter(std::int64_t timeout_ms) {
 void uring::wait(std::vector<completion>& into, std::int64_t timeout_ms) {
   // A block that handlers gave back in this turn is the first to be lent again, still warm.
   small_.fill();
+  // One for each receive, as few as that: the kernel takes the one that was lent longest ago.
+  if (large_under_way_ != 0 && has(io_feature::large))
+    large_.set_target(std::max(large_under_way_, large_blocks_min));
   if (large_.target() != 0) large_.fill();
   enter(early_.empty() ? timeout_ms : 0);
   messages_used_ = 0;
   into.insert(into.end(), early_.begin(), early_.end());
   early_.clear();
-  const std::size_t before = into.size();
-  collect(into);
-  load_ = (load_ * 3 + static_cast<unsigned>(into.size() - before)) / 4;
+  load_ = (load_ * 3 + collect(into)) / 4;
   small_.follow_load();
-  large_.follow_load();
   may_trim_ = small_.target() > small_target_min || large_.target() != 0 || registered_memory_.in_use();
 }
 
-void uring::collect(std::vector<completion>& into) {
+// How many the kernel told; a bundle is one.
+unsigned uring::collect(std::vector<completion>& into) {
   unsigned head = 0;
   unsigned seen = 0;
   io_uring_cqe* c = nullptr;
@@ -331,6 +336,7 @@ void uring::collect(std::vector<completion>& into) {
   }
   io_uring_cq_advance(&ring_, seen);
   counters_.completions.add(seen);
+  return seen;
 }
 
 // A zero-copy send completes, and if that said that more comes, a notification follows once the memory is

@@ -31,6 +31,7 @@ class uring final : public backend {
   void accept(int listener, token t) override;
   void connect(int fd, token t, const endpoint& to) override;
   void receive(int fd, token t) override;
+  void receive_once(int fd, token t) override;
   void offer(lease block) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
   void poll_readable(int fd, token t) override;
@@ -53,7 +54,7 @@ class uring final : public backend {
   void submit_early();
   void enter(std::int64_t timeout_ms);
   int enter_for_several(std::int64_t timeout_ms);
-  void collect(std::vector<completion>& into);
+  unsigned collect(std::vector<completion>& into);
   void translate(const io_uring_cqe& c, std::vector<completion>& into);
   [[nodiscard]] block_ring& ring_for_large() { return has(io_feature::large) ? large_ : small_; }
   void renew(block_ring& r, std::uint32_t target);

@@ -4,7 +4,7 @@
 // What anybody says is relayed as it is to everybody in the room, the speaker too: one body, shared. Nothing
 // is looked at, so the page checks what it gets. /chat is the room that the page shows, /chat/NAME is
 // another, and at /listen/+ one hears them all and says nothing. /figures tells once a second what /stats
-// answers.
+// answers. What is uploaded at /upload/NAME is passed on at /download/NAME while it comes.
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/log.hpp>
 #include <catenet/http/request_head.hpp>
@@ -13,6 +13,7 @@
 
 #include "chat/figures.hpp"
 #include "chat/terminal.hpp"
+#include "chat/uploads.hpp"
 #include "embedded/chat_page.hpp"
 #include "support/server_program.hpp"
 
@@ -107,6 +108,14 @@ ws::options listening() {
   return o;
 }
 
+ws::options named(ws::options o, void (*begin)(ws::connection&, std::string_view)) {
+  o.upgrade = [begin](http::request& rq, ws::upgrade& u) {
+    if (is_from_elsewhere(rq)) return u.refuse(403, "another site's page\n");
+    u.opened = [begin, name = std::string{rq.param("name")}](ws::connection& c) { begin(c, name); };
+  };
+  return o;
+}
+
 ws::options watching(http::server& web) {
   ws::options o = silent();
   o.upgrade = [](http::request& rq, ws::upgrade& u) {
@@ -120,6 +129,8 @@ void add_routes(http::server& web) {
   web.websocket("/chat", talking());
   web.websocket("/chat/{room}", talking());
   web.websocket("/listen/{rooms...}", listening());
+  web.websocket("/upload/{name}", named(examples::uploading(base()), examples::begin_upload));
+  web.websocket("/download/{name}", named(examples::downloading(silent()), examples::begin_download));
   web.websocket("/figures", watching(web));
   web.get("/stats", [&web](http::request&, http::response& rs) {
     rs.header("Cache-Control", "no-store").json(examples::statistics_json(web));

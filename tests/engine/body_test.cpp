@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <fstream>
 #include <random>
@@ -66,6 +67,37 @@ TEST(expect, ends_where_the_body_ends_and_small_reading_goes_on) {
   host.stop();
 }
 
+// Else a receive that goes on would have filled many small blocks before the hint could end it.
+TEST(expect, the_block_that_announces_a_body_is_the_only_small_one) {
+  if (environment("CATENET_IO_WITHOUT").find("large") != std::string_view::npos)
+    GTEST_SKIP() << "no large receives here";
+  constexpr std::uint64_t bytes = 4_KiB + 256_KiB;
+  std::vector<std::uint64_t> parts;
+  std::atomic<std::uint64_t> got{0};
+  engine_host host({.received = [&](stream& s, chain&& c) {
+    if (got % bytes == 0) s.expect(bytes - c.bytes());
+    parts.push_back(c.bytes());
+    got += c.bytes();
+  }});
+  host.start();
+  client c(host.at());
+  for (std::uint64_t round = 0; round != 2; ++round) {
+    // The core is kept from reading until much waits in the socket, more than small blocks.
+    std::atomic<bool> go{false};
+    host.net().at(0).post([&] { eventually([&] { return go.load(); }); });
+    ASSERT_TRUE(c.send(pattern(0, 60'000)));
+    go = true;
+    ASSERT_TRUE(c.send(pattern(0, bytes - 60'000)));
+    ASSERT_TRUE(eventually([&] { return got == (round + 1) * bytes; }));
+    const std::vector<std::uint64_t> told = host.on_core([&] { return std::exchange(parts, {}); });
+    ASSERT_GE(told.size(), 2u);
+    EXPECT_LE(told[0], 4_KiB);
+    EXPECT_GT(told[1], 4_KiB) << "in round " << round;
+    if (told.back() <= 4_KiB) break;  // the machine stood still, and the rest came in small blocks
+  }
+  host.stop();
+}
+
 TEST(expect, a_hint_that_lies_pins_nothing) {
   engine_options o;
   o.slab.capacity = 64_MiB;
@@ -81,6 +113,49 @@ TEST(expect, a_hint_that_lies_pins_nothing) {
   }
   EXPECT_TRUE(eventually([&] { return got == 300; })) << got;
   EXPECT_TRUE(eventually([&] { return host.rented() == 0; }));
+  host.stop();
+}
+
+TEST(expect, many_bodies_at_once_take_turns_and_lose_nothing) {
+  constexpr std::uint64_t bytes = 2_MiB;
+  constexpr int count = 24;
+  struct body {
+    std::uint64_t got = 0;
+  };
+  std::array<body, count> bodies;
+  std::atomic<int> opened{0}, whole{0}, left{0};
+  std::atomic<bool> bad{false};
+  engine_host host({.opened =
+                        [&](stream& s) {
+                          s.set_session(&bodies[static_cast<std::size_t>(opened++)]);
+                          s.expect(bytes);
+                        },
+                    .received =
+                        [&](stream& s, chain&& c) {
+                          body& mine = *static_cast<body*>(s.session());
+                          if (off_pattern(mine.got, c.to_string()) != std::string::npos) bad = true;
+                          mine.got += c.bytes();
+                          if (mine.got == bytes) ++whole;
+                        },
+                    .closed = [&](stream&) { ++left; }});
+  host.start();
+  const std::string all = pattern(0, bytes);
+  std::vector<std::thread> writers;
+  for (int i = 0; i != count; ++i)
+    writers.emplace_back([&, i] {
+      client c(host.at());
+      // Every fourth goes in the midst of it, with its turn still to come or a block half full.
+      if (i % 4 == 0) {
+        c.send(all.substr(0, bytes / 2));
+        return c.reset();
+      }
+      EXPECT_TRUE(c.send(all));
+      eventually([&] { return whole == count * 3 / 4; });
+    });
+  for (std::thread& w : writers) w.join();
+  EXPECT_EQ(whole, count * 3 / 4);
+  EXPECT_TRUE(eventually([&] { return left == count; }));
+  EXPECT_FALSE(bad);
   host.stop();
 }
 

@@ -1,6 +1,7 @@
 // libFuzzer: a WebSocket stream must be told the same whole and cut, and give every block back.
 //
-// The input's first byte sets the role and the limits, the second seeds the cuts, the rest is the stream.
+// The input's first byte sets the role, the limits and permessage-deflate, the second seeds the cuts, the
+// rest is the stream.
 #include <catenet/slab/chain.hpp>
 #include <catenet/ws/decoder.hpp>
 
@@ -28,12 +29,23 @@ ws::decoder_limits limits_of(unsigned choice) {
   return limits;
 }
 
+constexpr unsigned deflate_agreed = 16, context_taken_over = 32;
+
+// A failure in words. In compressed data two things can be wrong at once, and the cuts say which is met
+// first.
+std::string failure(const ws::event& e, unsigned choice) {
+  if ((choice & deflate_agreed) != 0) return "failed\n";
+  return std::to_string(static_cast<int>(e.code)) + ' ' + e.reason + '\n';
+}
+
 // Every event in words; in streaming mode the parts of a message are joined, since how it is cut tells in
 // them. What a failing message held until then does not count: how much of it was told depends on the cuts,
 // too.
 std::string told(std::string_view stream, unsigned choice, std::uint32_t seed, bool cut) {
   const ws::decoder_limits limits = limits_of(choice);
+  ws::deflate_shelf shelf;
   ws::decoder decoder{limits, (choice & 1) != 0 ? ws::role::client : ws::role::server};
+  if ((choice & deflate_agreed) != 0) decoder.use_deflate(shelf, (choice & context_taken_over) != 0);
   std::string events, open;
   chain in;
   while (!stream.empty()) {
@@ -53,8 +65,12 @@ std::string told(std::string_view stream, unsigned choice, std::uint32_t seed, b
         open.clear();
         continue;
       }
+      if (e.what == ws::event::kind::failure) {
+        events += failure(e, choice);
+        continue;
+      }
       events += std::to_string(static_cast<int>(e.what)) + ' ' + std::to_string(static_cast<int>(e.code)) +
-                ' ' + e.reason + e.bytes.to_string() + '\n';
+                ' ' + e.bytes.to_string() + '\n';
     }
   }
   return events;

@@ -1,4 +1,4 @@
-"""`chat --join` against servers played by hand, and what the chat server makes of strange and of slow clients."""
+"""`chat --join` against servers played by hand, and what the chat server makes of strange and slow clients, and of files."""
 
 import base64
 import hashlib
@@ -58,6 +58,8 @@ def plain_frame(peer):
     first, size = exactly(peer, 2)
     if size == 126:
         size = struct.unpack("!H", exactly(peer, 2))[0]
+    elif size == 127:
+        size = struct.unpack("!Q", exactly(peer, 8))[0]
     return first, exactly(peer, size)
 
 
@@ -215,6 +217,35 @@ class ChatServer(unittest.TestCase):
             self.assertEqual(frame, (0x88, b"\x03\xf0only listening"))
             self.assertEqual(self.ask(server.port, "Origin: http://elsewhere.example", path="/figures")[1], 403)
             self.ask(server.port, path="/figures")
+
+    def test_a_file_is_passed_on_while_it_comes(self):
+        file = os.urandom(1 << 20)
+        with Server("chat", "--cores", "2") as server:
+            readers = [self.ask(server.port, path="/download/plan")[0] for _ in range(2)]
+            other = self.ask(server.port, path="/download/other")[0]
+            writer = self.ask(server.port, path="/upload/plan")[0]
+            for _ in range(2):  # one file after the other
+                writer.sendall(b"\x82\xff" + struct.pack("!Q", len(file)) + bytes(4) + file[:700_000])
+                got = [b"", b""]
+                for i, peer in enumerate(readers):  # half of it has come, and is there
+                    while len(got[i]) < 700_000:
+                        got[i] += self.piece(peer)
+                writer.sendall(file[700_000:])
+                for i, peer in enumerate(readers):
+                    while (frame := plain_frame(peer))[0] == 0x82:
+                        got[i] += frame[1]
+                    self.assertEqual((frame, got[i] == file), ((0x81, b"1048576"), True))
+                self.assertEqual(plain_frame(writer), (0x81, b"1048576"))
+            writer.sendall(b"\x81\x81" + bytes(4) + b"x")
+            self.assertEqual(plain_frame(writer), (0x88, b"\x03\xebfiles are binary"))
+            other.sendall(b"\x81\x80" + bytes(4))
+            self.assertEqual(plain_frame(other), (0x88, b"\x03\xf0only listening"))  # and nothing of the file
+            self.assertEqual(self.ask(server.port, "Origin: http://elsewhere.example", path="/upload/plan")[1], 403)
+
+    def piece(self, peer):
+        first, payload = plain_frame(peer)
+        self.assertEqual(first, 0x82)
+        return payload
 
     def test_pages_of_elsewhere_are_refused(self):
         with Server("chat") as server:

@@ -16,7 +16,7 @@ namespace catenet::ws {
 
 namespace {
 
-constexpr std::size_t large_frame_bytes = 256_KiB;  // of which the stream is told to expect them
+constexpr std::size_t large_frame_bytes = 128_KiB;  // of which the stream is told to expect them
 
 connection& connection_of(const stream& s) { return *static_cast<connection*>(s.session()); }
 

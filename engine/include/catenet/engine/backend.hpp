@@ -99,6 +99,8 @@ class backend {
   virtual void connect(int fd, token t, const endpoint& to) = 0;
   /// Receives until end of stream (result 0), an error, or cancel. -ENOBUFS: no block was free; ask again.
   virtual void receive(int fd, token t) = 0;
+  /// Receives one block and ends: for who will know by its bytes how to go on. Also of operation::receive.
+  virtual void receive_once(int fd, token t) = 0;
   /// A rented block of the size that receive() uses (4 KiB), which the loop has waited for after a receive
   /// found none: it stands ready for the next. What is not needed goes back to the pool.
   virtual void offer(lease block) = 0;

@@ -105,6 +105,7 @@ class core {
   void run();
   void turn();
   std::int64_t before_wait();
+  void receive_large();
   void after_wait();
   void dispatch(const completion& c);
   void accepted(const completion& c);

@@ -113,7 +113,10 @@ class stream final : timer {
   void tell_closed();
 
   void refuse(int code);
+  [[nodiscard]] std::uint64_t missing() const;
+  [[nodiscard]] bool may_receive() const;
   void arm(bool may_be_large = true);
+  std::uint64_t arm_large();
   void arm_timer();
   void look_within(std::uint32_t delay_ms);
   void start_deadline(std::uint32_t delay_ms);
@@ -161,6 +164,8 @@ class stream final : timer {
     flag_end_held = 1 << 14,    // FIN came while paused: told after what is held
     flag_starved = 1 << 15,     // waits for receive blocks
     flag_large = 1 << 16,       // the receive under way is into a large block
+    flag_curious = 1 << 17,     // the next receive is for one block: its bytes may announce a body
+    flag_queued = 1 << 18,      // waits for its turn to receive into a large block
     flag_connecting = 1 << 24,  // the connect is with the kernel
   };
 

@@ -1,0 +1,75 @@
+// Automatic pings, in simulated time: connections that came together are not pinged together.
+#include <catenet/engine/core.hpp>
+#include <catenet/engine/engine.hpp>
+#include <catenet/engine/simulation.hpp>
+#include <catenet/ws/hub.hpp>
+#include <catenet/ws/options.hpp>
+
+#include "ws/service.hpp"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace catenet::ws::testing {
+namespace {
+
+constexpr std::uint32_t period_ms = 8000;
+
+// Says nothing and notes when it was pinged.
+class listener final : public simulated_peer {
+ public:
+  void received(std::span<const std::byte> bytes) override {
+    in_ += as_text(bytes);
+    const std::string ping{"\x89\0", 2};
+    for (; in_.starts_with(ping); in_.erase(0, ping.size())) pinged_ms.push_back(home().now_us() / 1000);
+  }
+  std::vector<std::uint64_t> pinged_ms;
+
+ private:
+  std::string in_;
+};
+
+TEST(ws_pings, are_spread_over_their_period) {
+  simulation world{{.seed = 1}};
+  engine_options settings;
+  settings.cores = 1;
+  settings.handle_signals = false;
+  settings.source = &world;
+  settings.slab.capacity = 64_MiB;
+  settings.slab.huge_pages = false;
+  engine net{settings};
+  hub topics{net};
+  const auto shared = std::make_shared<const options>(options{.ping_every_ms = period_ms});
+  endpoint at;
+  ASSERT_FALSE(
+      net.listen("127.0.0.1:80", [&](core& c) { return std::make_unique<service>(c, shared, topics); }, &at));
+  std::array<listener, 64> all;
+  ASSERT_FALSE(world.start(net));
+  for (listener& one : all) world.connect(one, at);  // all at once
+  const std::uint64_t end_us = world.now_us() + 4000ULL * period_ms;
+  while (world.now_us() < end_us) ASSERT_TRUE(world.step());
+
+  std::array<int, 8> eighths{};  // of the period, and how many are pinged within each
+  for (const listener& one : all) {
+    ASSERT_GE(one.pinged_ms.size(), 2u);
+    ++eighths[one.pinged_ms[0] % period_ms * eighths.size() / period_ms];
+    const std::uint64_t apart_ms = one.pinged_ms[1] - one.pinged_ms[0];
+    EXPECT_GE(apart_ms, period_ms - 100);  // each keeps its phase
+    EXPECT_LE(apart_ms, period_ms + 100);
+  }
+  for (const int count : eighths) {
+    EXPECT_GE(count, 4);
+    EXPECT_LE(count, 16);
+  }
+  net.stop();
+  while (!world.finished()) ASSERT_TRUE(world.step());
+  world.release();
+  EXPECT_EQ(world.violation(), "");
+}
+
+}  // namespace
+}  // namespace catenet::ws::testing
