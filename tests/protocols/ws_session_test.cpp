@@ -45,6 +45,7 @@ struct violation {
   std::string input;
   unsigned code;
 };
+void PrintTo(const violation& v, std::ostream* out) { *out << v.name; }
 class violations : public ::testing::TestWithParam<violation> {};
 TEST_P(violations, end_this_connection_and_no_other) {
   ends told;
