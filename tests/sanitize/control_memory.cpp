@@ -4,12 +4,14 @@
 // used is here.
 #include <cstddef>
 #include <cstdlib>
+#include <new>
 
 extern "C" {
 void* mi_malloc(std::size_t bytes);
 void* mi_malloc_small(std::size_t bytes);
 void* mi_mallocn(std::size_t count, std::size_t bytes);
 void* mi_malloc_aligned(std::size_t bytes, std::size_t alignment);
+void* mi_new_n(std::size_t count, std::size_t bytes);
 void mi_free(void* at);
 
 void* mi_malloc(std::size_t bytes) { return std::malloc(bytes); }
@@ -17,6 +19,11 @@ void* mi_malloc_small(std::size_t bytes) { return std::malloc(bytes); }
 void* mi_mallocn(std::size_t count, std::size_t bytes) { return std::calloc(count, bytes); }
 void* mi_malloc_aligned(std::size_t bytes, std::size_t alignment) {
   return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+// Behind mi_stl_allocator, which containers ask.
+void* mi_new_n(std::size_t count, std::size_t bytes) {
+  if (void* const at = std::calloc(count, bytes)) return at;
+  throw std::bad_alloc();
 }
 void mi_free(void* at) { std::free(at); }
 }
