@@ -382,5 +382,83 @@ TEST_F(http_body_server, the_deadline_of_a_handler_ends_where_its_answer_begins)
   EXPECT_EQ(a.body, "xxxxxxxxxx");
 }
 
+TEST_F(http_body_server, a_route_has_a_deadline_of_its_own_for_its_handler) {
+  const auto slow = [](request&, response& rs) -> task<> {
+    co_await catenet::sleep(300);
+    rs.text("late");
+  };
+  const auto routes = [&](http::server& web) {
+    web.get("/hurried", slow, {.handler_ms = 50});
+    web.get("/patient", slow, {.handler_ms = 0});
+    web.get("/", slow);
+  };
+  http_test_server::settings of;
+  start(routes, of);
+  EXPECT_EQ(ask(get("/hurried")).status, 503);
+  EXPECT_EQ(ask(get("/")).body, "late");
+  of.http.deadlines.handler_ms = 50;
+  start(routes, of);
+  EXPECT_EQ(ask(get("/patient")).body, "late");
+  EXPECT_EQ(ask(get("/")).status, 503);
+}
+
+// Its head is out, so no status can tell; a body with a length would just stop, and one without would look
+// whole.
+TEST_F(http_body_server, a_handler_that_hangs_behind_its_head_is_ended) {
+  std::atomic<int> told{0};
+  const auto hangs = [&](request& rq, response& rs) -> task<> {
+    bool gone = false;
+    rq.on_gone([&] {
+      gone = true;
+      ++told;
+    });
+    co_await rs.write("beginning");
+    while (!gone) co_await catenet::sleep(10);
+  };
+  http_test_server::settings of;
+  of.http.deadlines.piece_ms = 600'000;
+  start(
+      [&](http::server& web) {
+        web.get("/", hangs, {.piece_ms = 100});
+        web.post("/", hangs, {.piece_ms = 100});
+      },
+      of);
+  for (const char* request : {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "GET / HTTP/1.0\r\n\r\n",
+                              "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nall"}) {
+    told = 0;
+    http_test_client c{server_->port()};
+    ASSERT_TRUE(c.send(request));
+    c.read_all();  // up to the end of the connection, or ten seconds
+    EXPECT_TRUE(eventually([&] { return told == 1; })) << request;
+  }
+}
+
+TEST_F(http_body_server, who_waits_for_its_client_does_not_hang) {
+  constexpr int pieces = 200;
+  http_test_server::settings of;
+  of.http.deadlines.piece_ms = 50;
+  start(
+      [&](http::server& web) {
+        web.get("/", [](request&, response& rs) -> task<> {
+          const std::string piece(64 << 10, 'x');
+          for (int i = 0; i != pieces; ++i)
+            if (!co_await rs.write(piece)) co_return;
+        });
+        web.post("/", [](request& rq, response& rs) -> task<> {
+          while (auto part = co_await rq.body().next())
+            if (!co_await rs.write(std::move(*part))) co_return;
+        });
+      },
+      of);
+  http_test_client reader{server_->port()};
+  http_test_client writer{server_->port()};
+  reader.send(get("/"));
+  writer.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\na");
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  writer.send("b");
+  EXPECT_EQ(writer.read().body, "ab");
+  EXPECT_EQ(reader.read().body.size(), std::size_t{pieces} << 16);
+}
+
 }  // namespace
 }  // namespace catenet::test

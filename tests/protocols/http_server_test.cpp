@@ -78,6 +78,22 @@ TEST_F(http_server, tells_what_a_path_allows) {
   EXPECT_EQ(line("FROB /").status, 501);
 }
 
+TEST_F(http_server, trace_is_for_a_route_that_names_it) {
+  start([](http::server& web) {
+    web.on(http::method::trace, "/loop", [](request& rq, response& rs) {
+      rs.type("message/http").text(rq.method_name(), " ", rq.target(), " HTTP/1.1\r\n");
+    });
+  });
+  EXPECT_EQ(ask("TRACE /loop HTTP/1.1\r\nHost: a\r\n\r\n").body, "TRACE /loop HTTP/1.1\r\n");
+  EXPECT_EQ(ask("PUT /loop HTTP/1.1\r\nHost: a\r\n\r\n").field("Allow"), "OPTIONS, TRACE");
+  EXPECT_EQ(ask("TRACE /none HTTP/1.1\r\nHost: a\r\n\r\n").status, 404);
+  for (const char* body : {"Content-Length: 1\r\n\r\nx", "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"}) {
+    const http_answer a = ask(std::string{"TRACE /loop HTTP/1.1\r\nHost: a\r\n"} + body);
+    EXPECT_EQ(a.status, 400) << body;
+    EXPECT_EQ(a.field("Connection"), "close") << body;
+  }
+}
+
 TEST_F(http_server, refuses_patterns_that_are_malformed_or_taken) {
   engine net{};
   http::server web{net};

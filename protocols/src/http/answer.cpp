@@ -309,6 +309,8 @@ bool sessions::write(exchange& x, chain&& piece, bool& waits) {
   }
   send_result result = send_result::sent;
   send_aside(x, std::move(out), result);
+  x.spoke_ms = core_.now_ms();
+  if (x.conn != nullptr) watch_handler(*x.conn);
   waits = result == send_result::queued;
   return result == send_result::sent || waits;
 }

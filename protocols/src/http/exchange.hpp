@@ -57,6 +57,7 @@ struct exchange {
   fault broken;                       ///< the body will never be complete
   std::coroutine_handle<> body_waiter;
   std::uint32_t started_ms = 0;
+  std::uint32_t spoke_ms = 0;  ///< when the last piece of the answer was given
   std::uint64_t id = 0;
 
   // The answer.

@@ -71,6 +71,7 @@ sessions::outcome sessions::begin(batch& b, reading& r) {
   if (r.conn != nullptr) r.conn->partial = false;
   const bool routed = find_route(x);
   if (x.head.has_body()) [[unlikely]] {
+    if (x.head.method == method::trace) return refuse(b, r.s, x, {400, "TRACE has no body"});
     if (x.head.content_length > body_max(x)) return refuse(b, r.s, x, {413, "the body is too long"});
     keep_for_body(r);
     if (x.conn == nullptr) return outcome::over;

@@ -18,6 +18,8 @@ constexpr std::uint64_t part_bytes_max = 256 << 10;
 constexpr std::uint32_t free_exchanges_max = 32;
 constexpr std::uint32_t free_connections_max = 256;
 
+constexpr std::uint32_t no_limit = ~std::uint32_t{0};
+
 constexpr fault gone{400, "the connection ended before the body did"};
 
 connection* connection_at(const stream& s) { return static_cast<connection*>(s.session()); }
@@ -118,7 +120,10 @@ void sessions::go_on(connection& c) {
     if (o == outcome::answered) run(*c.wire, c.input);
     return;
   }
-  if (x.body_waiter && pull(x)) return std::exchange(x.body_waiter, {}).resume();
+  if (x.body_waiter && pull(x)) {
+    x.spoke_ms = core_.now_ms();  // it was the client who kept it waiting
+    return std::exchange(x.body_waiter, {}).resume();
+  }
   hold_back(c);
 }
 
@@ -139,8 +144,12 @@ void sessions::ended(stream& s) {
 void sessions::writable(stream& s) {
   connection* c = connection_at(s);
   if (c == nullptr) return;
-  if (c->current != nullptr && c->current->write_waiter)
-    return std::exchange(c->current->write_waiter, {}).resume();
+  if (c->current != nullptr && c->current->write_waiter) {
+    const std::coroutine_handle<> waiter = std::exchange(c->current->write_waiter, {});
+    c->current->spoke_ms = core_.now_ms();
+    watch_handler(*c);
+    return waiter.resume();
+  }
   if (!c->congested) return;
   c->congested = false;
   if (c->current == nullptr) run(s, c->input);
@@ -153,7 +162,6 @@ void sessions::expired(stream& s) {
 
 void sessions::time_out(connection& c) {
   stream& s = *c.wire;
-  const std::uint32_t handler_ms = listener_.handler_ms;
   const auto give_up = [&](const fault& why) {
     exchange& answer = take_exchange();
     answer.head.forget();
@@ -169,7 +177,8 @@ void sessions::time_out(connection& c) {
     return c.congested ? void() : s.close();
   }
   exchange& x = *c.current;
-  if (!c.discarding && !x.piecewise && handler_ms != 0 && core_.now_ms() - x.started_ms >= handler_ms) {
+  if (!c.discarding && handler_left_ms(x) == 0) {
+    if (x.piecewise) return s.abort();
     constexpr fault too_long{503, "the request took too long"};
     c.current = nullptr;
     give_up(too_long);
@@ -304,17 +313,34 @@ sessions::outcome sessions::discard(connection& c) {
 // One deadline serves a connection whose request is under way: for the handler, or for the rate of the body.
 void sessions::watch(connection& c) {
   const exchange& x = *c.current;
-  const std::uint32_t handler_ms = listener_.handler_ms;
-  if (x.body_left()) {
-    if (c.watching) return;
-    c.watching = true;
-    c.body_bytes = 0;
-    c.wire->set_deadline(listener_.body_ms);
-  } else if (handler_ms != 0 && !x.piecewise) {
-    c.wire->set_deadline(handler_ms - std::min(handler_ms, core_.now_ms() - x.started_ms));
-  } else {
-    c.wire->clear_deadline();
+  if (!x.body_left()) {
+    c.watching = false;
+    return watch_handler(c);
   }
+  if (c.watching) return;
+  c.watching = true;
+  c.body_bytes = 0;
+  c.wire->set_deadline(listener_.body_ms);
+}
+
+// While the rate of the body is looked at, so is the handler.
+void sessions::watch_handler(connection& c) {
+  if (c.watching) return;
+  const std::uint32_t left_ms = handler_left_ms(*c.current);
+  if (left_ms == no_limit)
+    c.wire->clear_deadline();
+  else
+    c.wire->set_deadline(left_ms);
+}
+
+// How long the handler may yet take to say something; 0: no longer.
+std::uint32_t sessions::handler_left_ms(const exchange& x) const {
+  const route_options own = x.where.hit != nullptr ? x.where.hit->options : route_options{};
+  const std::uint32_t limit_ms =
+      x.piecewise ? own.piece_ms.value_or(listener_.piece_ms) : own.handler_ms.value_or(listener_.handler_ms);
+  const bool client_is_slow = x.piecewise && (x.write_waiter || x.body_waiter);
+  if (limit_ms == 0 || client_is_slow) return no_limit;
+  return limit_ms - std::min(limit_ms, core_.now_ms() - (x.piecewise ? x.spoke_ms : x.started_ms));
 }
 
 void sessions::hold_back(connection& c) {

@@ -48,11 +48,12 @@ struct listener {
     body_ms = d.body_ms;
     body_rate_min = d.body_rate_min;
     handler_ms = d.handler_ms;
+    piece_ms = d.piece_ms;
     send_ms = d.send_ms;
   }
   std::string where;
   bool proxy_protocol;
-  std::atomic<std::uint32_t> head_ms, idle_ms, body_ms, body_rate_min, handler_ms, send_ms;
+  std::atomic<std::uint32_t> head_ms, idle_ms, body_ms, body_rate_min, handler_ms, piece_ms, send_ms;
 };
 
 class sessions final : public protocol {
@@ -148,6 +149,8 @@ class sessions final : public protocol {
   void hold_back(connection& c);
   void let_go(connection& c);
   void watch(connection& c);
+  void watch_handler(connection& c);
+  [[nodiscard]] std::uint32_t handler_left_ms(const exchange& x) const;
   void expand(exchange& x);
   void send_aside(exchange& x, chain&& bytes, send_result& result);
   [[nodiscard]] std::uint64_t body_max(const exchange& x) const;

@@ -18,8 +18,11 @@ struct deadlines {
   std::uint32_t body_rate_min =
       240;  ///< bytes a second that a body must come with while somebody waits for it; else 408
   /// From head to answer, where the handler waits; beyond: 503; 0: no limit. An answer that has begun to come
-  /// piece by piece may take as long as its client takes it (send_ms).
+  /// piece by piece may take as long as its client takes it (send_ms), and its handler as piece_ms allows.
   std::uint32_t handler_ms = 0;
+  /// From one piece of an answer to the next, or to its end, where it is not the client who keeps the handler
+  /// waiting. Beyond, the connection is reset, as nothing else tells that the body is cut short. 0: no limit.
+  std::uint32_t piece_ms = 0;
   std::uint32_t send_ms =
       0;  ///< for a peer that takes nothing of its answer; then it is reset. 0: send_stall_ms
 };
@@ -66,6 +69,9 @@ struct route_options {
   /// Bodies with Content-Encoding gzip or deflate are expanded on the way to the handler; other codings get
   /// 415, and more than this many bytes 413. 0: bodies come as they are.
   std::uint64_t expand_max = 0;
+  /// Instead of the listener's; 0: no limit here.
+  std::optional<std::uint32_t> handler_ms{};
+  std::optional<std::uint32_t> piece_ms{};
 };
 
 /// What one listener has of its own.
