@@ -34,7 +34,6 @@
 #include <mutex>
 #include <string>
 #include <thread>
-#include <utility>
 #include <vector>
 
 namespace {
@@ -318,24 +317,6 @@ cost locked_deque(depot& blocks, std::uint64_t count, std::size_t bytes, bool sa
 
 // ---- packets
 
-// Clones alone: what they are dropped in between is not counted.
-cost clones_alone(depot& blocks, std::uint64_t count) {
-  const pool mine{blocks};
-  const bus::packet p = *bus::packet::copy_of(std::string(60, 'p'));
-  constexpr std::uint64_t at_once = 1000;
-  std::vector<bus::packet> held;
-  held.reserve(at_once);
-  std::chrono::nanoseconds spent{0};
-  for (std::uint64_t i = 0; i != count / at_once; ++i) {
-    const auto begun = std::chrono::steady_clock::now();
-    for (std::uint64_t k = 0; k != at_once; ++k) held.push_back(p.clone());
-    spent += std::chrono::steady_clock::now() - begun;
-    keep(held);
-    held.clear();
-  }
-  return {static_cast<std::uint64_t>(spent.count()), 0, count / at_once * at_once};
-}
-
 // What a clone and its drop cannot do without: one more and one less in memory.
 cost bare_counts(std::uint64_t count) {
   std::uint32_t refs = 1;
@@ -457,26 +438,31 @@ void wait_bare(const bare_wait& wait, std::chrono::microseconds bound, unsigned 
   busy.join();
 }
 
-std::vector<std::pair<std::string, bare_wait>> bare_waits(io_uring* ring) {
-  std::vector<std::pair<std::string, bare_wait>> all;
-  all.emplace_back("bare futex", [](const timespec& t) {
-    std::uint32_t word = 1;
-    syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, &t, nullptr, 0);
-  });
-  all.emplace_back("bare clock_nanosleep",
-                   [](const timespec& t) { clock_nanosleep(CLOCK_MONOTONIC, 0, &t, nullptr); });
-  all.emplace_back("bare ppoll", [](const timespec& t) { ppoll(nullptr, 0, &t, nullptr); });
+struct named_wait {
+  const char* name;
+  bare_wait wait;
+};
+
+std::vector<named_wait> bare_waits(io_uring* ring) {
+  std::vector<named_wait> all{
+      {"bare futex",
+       [](const timespec& t) {
+         std::uint32_t word = 1;
+         syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, &t, nullptr, 0);
+       }},
+      {"bare clock_nanosleep", [](const timespec& t) { clock_nanosleep(CLOCK_MONOTONIC, 0, &t, nullptr); }},
+      {"bare ppoll", [](const timespec& t) { ppoll(nullptr, 0, &t, nullptr); }},
+      {"never asleep: a loop around the clock", [](const timespec& t) {
+         const auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds{t.tv_nsec};
+         while (std::chrono::steady_clock::now() < end) {
+         }
+       }}};
   if (ring != nullptr)
-    all.emplace_back("bare io_uring", [ring](const timespec& t) {
-      __kernel_timespec limit{t.tv_sec, t.tv_nsec};
-      io_uring_cqe* none = nullptr;
-      io_uring_wait_cqe_timeout(ring, &none, &limit);
-    });
-  all.emplace_back("never asleep: a loop around the clock", [](const timespec& t) {
-    const auto end = std::chrono::steady_clock::now() + std::chrono::nanoseconds{t.tv_nsec};
-    while (std::chrono::steady_clock::now() < end) {
-    }
-  });
+    all.push_back({"bare io_uring", [ring](const timespec& t) {
+                     __kernel_timespec limit{t.tv_sec, t.tv_nsec};
+                     io_uring_cqe* none = nullptr;
+                     io_uring_wait_cqe_timeout(ring, &none, &limit);
+                   }});
   return all;
 }
 
@@ -487,10 +473,10 @@ std::vector<lateness> all_lateness(depot& blocks, std::chrono::microseconds boun
   const bool has_ring = io_uring_queue_init(8, &ring, 0) == 0;
   const auto waits = bare_waits(has_ring ? &ring : nullptr);
   std::vector<lateness> all{{"flush", {}}};
-  for (const auto& [name, wait] : waits) all.push_back({name, {}});
+  for (const named_wait& w : waits) all.push_back({w.name, {}});
   for (unsigned i = 0; i != rounds; ++i) {
     flush_by_time(blocks, bound, each, all[0].us);
-    for (std::size_t k = 0; k != waits.size(); ++k) wait_bare(waits[k].second, bound, each, all[k + 1].us);
+    for (std::size_t k = 0; k != waits.size(); ++k) wait_bare(waits[k].wait, bound, each, all[k + 1].us);
   }
   if (has_ring) io_uring_queue_exit(&ring);
   return all;
@@ -521,7 +507,6 @@ std::vector<row> all_rows(depot& blocks, const options& how) {
     add("std::deque and mutex, across",
         [&](std::uint64_t n) { return locked_deque(blocks, n, bytes, false); });
   }
-  rows.push_back(measure("packet: clone", how, [&](std::uint64_t n) { return clones_alone(blocks, n); }));
   rows.push_back(measure("a bare count up and down", how, [](std::uint64_t n) { return bare_counts(n); }));
   rows.push_back(measure("packet: clone and drop", how, [&](std::uint64_t n) { return clones(blocks, n); }));
   rows.push_back(measure("packet: send and receive", how, [&](std::uint64_t n) { return sends(blocks, n); }));

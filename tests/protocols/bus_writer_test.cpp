@@ -369,6 +369,22 @@ TEST(bus_writer, policy_decides_when_the_flusher_is_told) {
   EXPECT_GE(std::chrono::steady_clock::now() - begun, 2ms);
 }
 
+TEST(bus_writer, the_time_of_a_flush_runs_from_the_commit) {
+  bus_slab memory;
+  bus::station here;
+  std::uint64_t got = 0;
+  flusher out{here, {.bytes = 0, .count = 0, .after = 1ms, .end_of_turn = false}, [&](chain&& all) {
+                got += all.bytes();
+              }};
+  writer w{out};
+  for (std::uint64_t i = 1; i != 4; ++i) {
+    ASSERT_TRUE(w.write("tick"));
+    std::this_thread::sleep_for(2ms);
+    here.turn();
+    EXPECT_EQ(got, 4 * i) << "the time is over when the flusher's thread looks";
+  }
+}
+
 // N threads write, one flushes whenever; half of the writers share blocks.
 void write_on_many_threads(flush_policy policy, unsigned threads, bool share, std::uint64_t each) {
   bus_slab memory;

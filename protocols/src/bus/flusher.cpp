@@ -33,7 +33,16 @@ void flusher_state::mark(writer_log& which, bool now) {
   if (ended.load(std::memory_order_relaxed)) return;
   if (now) hurry.store(true, std::memory_order_relaxed);
   const bool fresh = dirty.mark(which);
+  if (fresh && policy.after.count() != 0) note_first();
   if (fresh || now) wake_up();
+}
+
+// The time runs from here, not from when the flusher's thread is up. What a flush under way takes along may
+// leave its time behind: then the next flush comes early.
+void flusher_state::note_first() {
+  std::int64_t none = 0;
+  const std::chrono::nanoseconds now = alarm::clock::now().time_since_epoch();
+  first_ns.compare_exchange_strong(none, now.count(), std::memory_order_relaxed);
 }
 
 void flusher_state::forget_dirty() {
@@ -74,11 +83,15 @@ void flusher::on_bell() {
   const bool now = state_->hurry.exchange(false, std::memory_order_relaxed) ||
                    state_->demand.load(std::memory_order_relaxed);
   if (now || policy().after.count() == 0) return deliver();
-  if (!timer_->armed()) timer_->set(alarm::clock::now() + policy().after);
+  if (timer_->armed()) return;
+  const std::chrono::nanoseconds first{state_->first_ns.load(std::memory_order_relaxed)};
+  const auto begun = first.count() == 0 ? alarm::clock::now() : alarm::clock::time_point{first};
+  timer_->set(begun + policy().after);
 }
 
 void flusher::deliver() {
   timer_->stop();
+  state_->first_ns.store(0, std::memory_order_relaxed);
   if (chain all = take(); !all.empty()) sink_(std::move(all));
 }
 

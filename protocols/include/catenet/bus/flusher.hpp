@@ -68,12 +68,15 @@ struct flusher_state {
   std::atomic<bool> hurry{false};   ///< take now, do not wait for the time
   std::atomic<bool> demand{false};  ///< look at every writer
   std::atomic<bool> ended{false};
+  /// When the first message that was not taken was committed, on the alarms' clock; 0: none, or not known.
+  std::atomic<std::int64_t> first_ns{0};
   std::mutex mutex;
   std::vector<std::shared_ptr<writer_log>> writers;  ///< guarded by mutex
 
   /// On the writer's thread: puts the log on the dirty list unless it is there. `now`: the flusher is not to
   /// wait.
   void mark(writer_log& which, bool now);
+  void note_first();
   void forget_dirty();
   void wake_up() {
     if (wake) wake->ring();
