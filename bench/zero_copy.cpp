@@ -199,7 +199,9 @@ target start_relay(const std::string& name, relay_mode mode, bool paced, int to)
   target made{"relay", name};
   made.processes.push_back(start_told(
       [&](const std::function<void(int)>& tell) {
-        engine net{{.pace_within_host = paced}};
+        engine_options o;
+        o.pace_within_host = paced;
+        engine net{o};
         relay joined{net, {.mode = mode}};
         endpoint at;
         const std::string where = "127.0.0.1:" + std::to_string(to);

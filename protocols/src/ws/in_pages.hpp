@@ -11,8 +11,8 @@ class core;
 
 namespace catenet::ws {
 
-/// To fewer subscribers a copy each costs less than one into pages. Of a core of two: measured
-/// (docs/websocket.md).
+/// To fewer subscribers a copy each costs less: the pages of 64 KiB cost about 25 µs to fill and give back,
+/// and a send by reference saves a few µs.
 inline constexpr std::size_t pages_receivers_min = 8;
 
 /// Copies a frame of 64 KiB and more, which is not in pages yet, into pages, where the engine sends so much

@@ -21,8 +21,8 @@ struct reference_cost {
 /// tenth less.
 [[nodiscard]] std::uint64_t crossing(std::span<const reference_cost> costs, std::uint64_t standing);
 
-/// Measures, logs and takes the threshold from then on, in this process: some ms of processor time and about
-/// 40 descriptors, on connections of its own over loopback. Where that cannot be done it logs why, and the
+/// Measures, logs and takes the threshold from then on, in this process: about 20 ms of processor time and
+/// 34 descriptors, on connections of its own over loopback. Where that cannot be done it logs why, and the
 /// threshold stays. An engine whose options leave it open does this once, on a thread of its own, while it
 /// starts. Returns the threshold. Any thread.
 std::uint64_t measure_page_reference();
