@@ -131,7 +131,9 @@ TEST(page_body, from_a_MiB_on_it_has_whole_folios_where_it_lasts) {
     const page_body body = page_body::copy_of(as_bytes(pattern(3, bytes)), life);
     EXPECT_EQ(off_pattern(3, as_text(body.memory())), std::string::npos) << bytes;
     const auto place = reinterpret_cast<std::uintptr_t>(body.memory().data());
-    if (bytes >= 1_MiB && life == body_life::lasting) EXPECT_EQ(place % 2_MiB, 0u) << bytes;
+    if (bytes >= 1_MiB && life == body_life::lasting) {
+      EXPECT_EQ(place % 2_MiB, 0u) << bytes;
+    }
     return page_bodies().bytes - before;
   };
   const page_body before_them = page_body::copy_of(as_bytes(pattern(0, 100)));

@@ -116,7 +116,9 @@ TEST(ws_pages_session, prepared_messages_lie_in_pages) {
     for (int i = 0; i != 3; ++i) EXPECT_LE(c.send(once), send_result::queued);
     const std::optional<message> again = once.unframed();
     EXPECT_TRUE(again);
-    if (again) EXPECT_EQ(again->to_string(), words('p', long_bytes));
+    if (again) {
+      EXPECT_EQ(again->to_string(), words('p', long_bytes));
+    }
   };
   server s(std::move(o), by_reference_from_16_KiB());
   peer p(s);
