@@ -232,9 +232,6 @@ error engine::run() {
     if (error e = choose_io()) state_->failure = std::move(e);
   if (!state_->failure) {
     if (options_.handle_signals) set_signals(true);
-    std::thread measuring;
-    if (options_.page_reference_bytes_min == page_reference_measured)
-      measuring = measure_page_reference_once();
     std::vector<std::thread> others;
     try {
       for (unsigned i = 1; i != options_.cores; ++i) others.emplace_back([this, i] { run_core(i); });
@@ -243,7 +240,7 @@ error engine::run() {
     }
     run_core(0);
     for (std::thread& t : others) t.join();
-    if (measuring.joinable()) measuring.join();
+    end_measuring();
     if (options_.handle_signals) set_signals(false);
   }
   if (state_->failure) log(log_level::error, state_->failure.text());

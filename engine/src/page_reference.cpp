@@ -173,6 +173,9 @@ std::string text(std::span<const reference_cost> costs) {
   return all;
 }
 
+std::mutex measuring_mutex;  // guards the next
+std::thread measuring;
+
 }  // namespace
 
 std::uint64_t crossing(std::span<const reference_cost> costs, std::uint64_t standing) {
@@ -211,14 +214,22 @@ std::uint64_t measure_page_reference() {
   return threshold;
 }
 
-std::thread measure_page_reference_once() {
+void measure_page_reference_once() {
   static std::atomic<bool> begun{false};
-  if (begun.exchange(true)) return {};
+  if (begun.load(std::memory_order_relaxed)) return;
+  const std::lock_guard lock(measuring_mutex);
+  if (begun.exchange(true)) return;
   try {
-    return std::thread([] { measure_page_reference(); });
-  } catch (const std::system_error&) {
-    return {};  // the usual threshold does
+    measuring = std::thread([] { measure_page_reference(); });
+  } catch (const std::system_error& e) {
+    log(log_level::info, "page reference is not measured here: no thread: " + errno_text(e.code().value()) +
+                             "; the threshold stays at " + std::to_string(threshold));
   }
+}
+
+void end_measuring() {
+  const std::lock_guard lock(measuring_mutex);
+  if (measuring.joinable()) measuring.join();
 }
 
 std::uint64_t page_reference_bytes_min(const engine_options& how) {

@@ -10,6 +10,7 @@
 #include "core_state.hpp"
 #include "page_cache.hpp"
 #include "page_region.hpp"
+#include "page_threshold.hpp"
 
 #include <algorithm>
 #include <cerrno>
@@ -44,7 +45,8 @@ bool goes_by_reference(const segment& s, std::uint64_t bytes_min) {
 void stream::send_regions(std::uint64_t memory) {
   core_state& c = *home().state_;
   chain& queue = traffic_->queue;
-  const std::uint64_t reference_bytes_min = page_reference_bytes_min(home().owner().options());
+  const engine_options& options = home().owner().options();
+  const std::uint64_t reference_bytes_min = page_reference_bytes_min(options);
   const bool head_shares = queue.bytes() - memory < head_alone_bytes_min;
   std::int64_t result = 1;
   while (memory != 0 && result > 0) {
@@ -57,6 +59,8 @@ void stream::send_regions(std::uint64_t memory) {
   while (result > 0 && left != 0 && !queue.empty() && goes_by_reference(*queue.head(), reference_bytes_min)) {
     const segment& s = *queue.head();
     const page_region from = region_of(s);
+    if (s.kind != segment_kind::file && options.page_reference_bytes_min == page_reference_measured)
+      measure_page_reference_once();
     // Not cut so that a tail too short for a call of its own is left.
     std::uint64_t length = s.length < 2 * left ? s.length : left;
     if (s.kind == segment_kind::file) length = warm_part(from.fd, from.offset, length);

@@ -1,7 +1,10 @@
 // Where copying and page reference cross: the rule, and that it is measured here.
 #include <catenet/engine/engine.hpp>
+#include <catenet/engine/page_body.hpp>
 #include <catenet/engine/page_reference.hpp>
+#include <catenet/engine/stream.hpp>
 
+#include "support/client.hpp"
 #include "support/engine_host.hpp"
 
 #include <gtest/gtest.h>
@@ -9,6 +12,11 @@
 
 #include <atomic>
 #include <cstdlib>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -62,25 +70,54 @@ TEST(page_reference, that_cannot_be_measured_stays_as_it_is) {
   EXPECT_EQ(open_descriptors(), open);
 }
 
-// Starts and stops engines whose options leave it open, and ends the process with how many measured.
+// An engine whose options leave it open answers one client with that.
+void serve_once(const std::function<chain()>& make) {
+  class answers final : public protocol {
+   public:
+    explicit answers(const std::function<chain()>& make) : make_(make) {}
+    void received(stream& s, chain&&) override {
+      s.send(make_());
+      s.close();
+    }
+
+   private:
+    const std::function<chain()>& make_;
+  };
+  engine_options o;
+  o.handle_signals = false;
+  choose_io(o);
+  engine net(o);
+  endpoint where;
+  static_cast<void>(
+      net.listen("127.0.0.1:0", [&](core&) { return std::make_unique<answers>(make); }, &where));
+  std::thread asks;
+  net.on_start([&] {
+    asks = std::thread([&] {
+      client c(where);
+      c.send("?");
+      c.receive_all();
+      net.stop();
+    });
+  });
+  static_cast<void>(net.run());
+  asks.join();
+}
+
 [[noreturn]] void exit_with_times_measured() {
   static std::atomic<int> told{0};
   set_log_sink([](log_level, std::string_view line) {
     if (line.starts_with("page reference from ")) ++told;
   });
-  for (int i = 0; i != 3; ++i) {
-    engine_options o;
-    o.handle_signals = false;
-    choose_io(o);
-    engine net(o);
-    net.on_start([&] { net.stop(); });
-    static_cast<void>(net.run());
-  }
+  serve_once([] { return chain::copy_of(pattern(0, 64_KiB)); });
+  if (told != 0) std::exit(100);
+  const std::string bytes = pattern(0, 64_KiB);
+  const page_body body = page_body::copy_of(std::as_bytes(std::span(bytes)));
+  for (int i = 0; i != 2; ++i) serve_once([&] { return body.view(); });
   std::exit(told);
 }
 
 // In a process of its own: it waits for that before its engine ends, and does it once.
-TEST(page_reference, is_measured_by_the_first_engine_that_asks) {
+TEST(page_reference, is_measured_once_by_the_first_page_body_that_is_sent) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
   EXPECT_EXIT(exit_with_times_measured(), testing::ExitedWithCode(1), "");
 }

@@ -127,9 +127,8 @@ TEST(bus_link_client_session,
   const link_statistics s = dialler.statistics();
   expect_accounted(s);
   EXPECT_EQ(s.offered_messages, 301u);
-  EXPECT_EQ(s.connects, 4u);
-  EXPECT_EQ(s.disconnects, 3u);
-  EXPECT_GE(s.connects + s.connect_failures, 4u);
+  EXPECT_GE(s.connects, 4u) << "a dial may meet the old listener's backlog";
+  EXPECT_EQ(s.disconnects, s.connects - 1);
   EXPECT_EQ(dialler.overs().size(), 0u) << "it would have gone on";
 }
 

@@ -23,8 +23,8 @@ struct reference_cost {
 
 /// Measures, logs and takes the threshold from then on, in this process: about 20 ms of processor time and
 /// 34 descriptors, on connections of its own over loopback. Where that cannot be done it logs why, and the
-/// threshold stays. An engine whose options leave it open does this once, on a thread of its own, while it
-/// starts. Returns the threshold. Any thread.
+/// threshold stays. The first page body that an engine sends whose options leave it open begins this, on a
+/// thread of its own. Returns the threshold. Any thread.
 std::uint64_t measure_page_reference();
 
 /// The threshold that an engine goes by: its options', or where they leave it open the measured one (16 KiB
