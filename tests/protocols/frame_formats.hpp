@@ -1,4 +1,5 @@
-// The formats of frames as parameters of tests: by name, as an address would give each run other names of tests.
+// The formats of frames as parameters of tests: by name, as an address would give each run other names of
+// tests.
 #pragma once
 
 #include <catenet/frame/format.hpp>
