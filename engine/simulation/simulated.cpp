@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <functional>
+#include <string_view>
 
 namespace catenet {
 
@@ -25,12 +27,11 @@ bool gone(const sent_piece& p) {
   return p.of != nullptr && (p.of->generation != p.generation || p.of->in_flight == 0 || p.of->refs == 0);
 }
 
-// FNV-1a over what a send reads; a change of a byte shows.
+// Over what a send reads; a change of a byte shows.
 std::uint64_t checksum(const std::vector<sent_piece>& pieces) {
-  std::uint64_t sum = 0xcbf29ce484222325;
+  std::uint64_t sum = 0;
   for (const sent_piece& p : pieces)
-    for (std::uint32_t i = 0; i != p.length; ++i)
-      sum = (sum ^ static_cast<std::uint8_t>(p.data[i])) * 0x100000001b3;
+    sum = sum * 31 + std::hash<std::string_view>{}({reinterpret_cast<const char*>(p.data), p.length});
   return sum;
 }
 }  // namespace
