@@ -69,6 +69,16 @@ struct simulation::state {
 simulation::simulation(simulation_options options) : state_(std::make_unique<state>(options, *this)) {}
 simulation::~simulation() = default;
 
+engine_options simulation::settings() {
+  engine_options o;
+  o.cores = 1;
+  o.source = this;
+  o.handle_signals = false;
+  o.slab.capacity = 64_MiB;
+  o.slab.huge_pages = false;
+  return o;
+}
+
 std::uint64_t simulation::now_us() const { return state_->net.now_us; }
 seeded_random& simulation::random() { return state_->net.random; }
 const std::string& simulation::violation() const { return state_->net.violation; }

@@ -399,6 +399,14 @@ struct famine {
     for (const class_statistics& c : host.net().slab().statistics().classes) sum += c.waiters;
     return sum;
   }
+  // Starts the server, with no block left and one client whose stream waits for one.
+  std::deque<client> begin(engine_host& host) {
+    std::deque<client> all;
+    host.start();
+    take_every_block(host);
+    add_starved(host, all);
+    return all;
+  }
   // One more client, whose stream waits for a block then.
   static void add_starved(engine_host& host, std::deque<client>& all) {
     const std::uint64_t before = waiting(host);
@@ -418,10 +426,8 @@ TEST(starved, streams_are_fed_in_their_order_a_known_body_first) {
     if (opened == 4) s.expect(1_MiB);
   };
   engine_host host(f.keep_all, f.options);
-  host.start();
-  f.take_every_block(host);
-  std::deque<client> all;
-  for (int i = 0; i != 3; ++i) f.add_starved(host, all);
+  std::deque<client> all = f.begin(host);
+  for (int i = 0; i != 2; ++i) f.add_starved(host, all);
   // The fourth has 100 bytes to say: it is fed with one block, and does not come back for more.
   all.emplace_back(host.at());
   ASSERT_TRUE(all.back().send(pattern(0, 100)));
@@ -442,10 +448,7 @@ TEST(starved, streams_are_fed_in_their_order_a_known_body_first) {
 TEST(starved, a_quiet_stream_does_not_queue_for_a_block) {
   famine f;
   engine_host host(f.keep_all, f.options);
-  host.start();
-  f.take_every_block(host);
-  std::deque<client> all;
-  f.add_starved(host, all);
+  std::deque<client> all = f.begin(host);
   std::deque<client> quiet;
   for (int i = 0; i != 3; ++i) quiet.emplace_back(host.at());
   ASSERT_TRUE(eventually([&] { return host.statistics().accepted == 4; }));
@@ -463,10 +466,7 @@ TEST(starved, a_quiet_stream_does_not_queue_for_a_block) {
 TEST(starved, a_sleeping_core_is_fed_by_what_others_drop) {
   famine f;
   engine_host host(f.keep_all, f.options);
-  host.start();
-  f.take_every_block(host);
-  std::deque<client> all;
-  f.add_starved(host, all);
+  std::deque<client> all = f.begin(host);
   std::deque<chain> mine;
   host.on_core([&] { mine.swap(f.hoard); });
   const std::size_t before = f.count;
@@ -485,10 +485,8 @@ TEST(starved, a_stream_that_ends_or_pauses_leaves_the_queue) {
     s.set_session(reinterpret_cast<void*>(streams.size()));
   };
   engine_host host(f.keep_all, f.options);
-  host.start();
-  f.take_every_block(host);
-  std::deque<client> all;
-  for (int i = 0; i != 3; ++i) f.add_starved(host, all);
+  std::deque<client> all = f.begin(host);
+  for (int i = 0; i != 2; ++i) f.add_starved(host, all);
   host.on_core([&] {
     f.told.clear();
     streams[0]->abort();

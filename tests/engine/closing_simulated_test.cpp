@@ -90,9 +90,7 @@ simulation_options unkind(std::uint64_t seed) {
 
 seen run_one(const edge& e, std::uint64_t seed) {
   simulation world{unkind(seed)};
-  engine_options o;
-  o.source = &world;
-  o.handle_signals = false;
+  engine_options o = world.settings();
   o.slab.capacity = 16_MiB;
   o.send_stall_ms = e.send_stall_ms;
   o.park_after_ms = e.park_after_ms;

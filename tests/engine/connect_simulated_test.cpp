@@ -41,11 +41,7 @@ struct outcome {
 
 outcome run_one(std::uint64_t seed) {
   simulation world{{.seed = seed}};
-  engine_options o;
-  o.source = &world;
-  o.handle_signals = false;
-  o.slab.capacity = 64_MiB;
-  engine net{o};
+  engine net{world.settings()};
   endpoint there;
   endpoint nowhere;
   EXPECT_FALSE(endpoint::parse("10.9.9.9:80", there));

@@ -140,13 +140,7 @@ void step_until(simulation& world, const auto& holds) {
 
 void run(unsigned choice, unsigned seed, std::string bytes) {
   simulation world{{.seed = seed + 1}};
-  engine_options settings;
-  settings.cores = 1;
-  settings.handle_signals = false;
-  settings.source = &world;
-  settings.slab.capacity = 64_MiB;
-  settings.slab.huge_pages = false;
-  engine net{settings};
+  engine net{world.settings()};
   ws::hub hub{net};
   const auto shared = std::make_shared<const ws::options>(options_of(choice));
   endpoint at;

@@ -45,11 +45,7 @@ class bus_link_world {
   static constexpr int count = 400;
 
   explicit bus_link_world(std::uint64_t seed) : world_({.seed = seed}) {
-    engine_options o;
-    o.source = &world_;
-    o.handle_signals = false;
-    o.slab.capacity = 64_MiB;
-    net_ = std::make_unique<engine>(o);
+    net_ = std::make_unique<engine>(world_.settings());
     endpoint there;
     EXPECT_FALSE(endpoint::parse("10.9.9.9:80", there));
     world_.answer(there, [this]() -> simulated_peer* {

@@ -1,4 +1,4 @@
-// What the tests of sessions share: an echo, and who notes how connections end.
+// What the tests of sessions share: an echo, a room full of clients, and who notes how connections end.
 #pragma once
 
 #include <catenet/ws/connection.hpp>
@@ -22,6 +22,14 @@ inline options echo() {
   options o;
   o.message = [](connection& c, message m) { c.send(std::move(m)); };
   return o;
+}
+
+/// So many clients, which the server has let in.
+inline std::vector<peer> room_of(server& s, std::size_t count) {
+  std::vector<peer> all;
+  for (std::size_t i = 0; i != count; ++i) all.emplace_back(s);
+  EXPECT_TRUE(server::eventually([&] { return s.hub().statistics().opened == count; }));
+  return all;
 }
 
 /// Notes what the close handler was told.

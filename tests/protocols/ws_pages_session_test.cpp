@@ -3,7 +3,7 @@
 #include <catenet/engine/page_body.hpp>
 #include <catenet/ws/connection.hpp>
 
-#include "ws_peer.hpp"
+#include "ws_ends.hpp"
 
 #include <gtest/gtest.h>
 
@@ -41,18 +41,11 @@ options publishing() {
   return o;
 }
 
-std::vector<peer> connected(server& s, std::size_t count) {
-  std::vector<peer> peers;
-  for (std::size_t i = 0; i != count; ++i) peers.emplace_back(s);
-  EXPECT_TRUE(server::eventually([&] { return s.hub().statistics().opened == count; }));
-  return peers;
-}
-
 // The kernel has the first message whole when its pages are given back, and others lie there; one peer has
 // read nothing by then.
 TEST(ws_pages_session, a_late_reader_gets_the_old_bytes) {
   server s(publishing(), by_reference_from_16_KiB());
-  std::vector<peer> peers = connected(s, 10);
+  std::vector<peer> peers = room_of(s, 10);
   const std::string first = words('a', long_bytes);
   const std::string second = words('b', long_bytes);
   for (const std::string& message : {first, second}) {
@@ -69,7 +62,7 @@ TEST(ws_pages_session, pages_cross_cores) {
   engine_options e = by_reference_from_16_KiB();
   e.cores = 2;
   server s(publishing(), e);
-  std::vector<peer> peers = connected(s, 40);  // so that one core has enough of them
+  std::vector<peer> peers = room_of(s, 40);  // so that one core has enough of them
   for (const char what : {'a', 'b', 'c'})
     for (std::size_t from : {0u, 1u, 2u, 3u}) {
       peers[from].send(frame(text, words(what, long_bytes)));
@@ -82,7 +75,7 @@ TEST(ws_pages_session, pages_cross_cores) {
 TEST(ws_pages_session, short_ones_and_those_for_few_are_copied) {
   for (const auto& [receivers, bytes] : {std::pair<std::size_t, std::size_t>{10, 60'000}, {3, long_bytes}}) {
     server s(publishing(), by_reference_from_16_KiB());
-    std::vector<peer> peers = connected(s, receivers);
+    std::vector<peer> peers = room_of(s, receivers);
     peers[0].send(frame(text, words('a', bytes)));
     for (peer& p : peers) ASSERT_EQ(p.next(), "81 " + words('a', bytes));
     EXPECT_EQ(by_reference(s), 0u) << receivers << " of " << bytes;
@@ -93,7 +86,7 @@ TEST(ws_pages_session, below_the_engines_threshold_they_are_copied) {
   engine_options e;
   e.page_reference_bytes_min = 2 * long_bytes;
   server s(publishing(), e);
-  std::vector<peer> peers = connected(s, 10);
+  std::vector<peer> peers = room_of(s, 10);
   peers[0].send(frame(text, words('a', long_bytes)));
   for (peer& p : peers) ASSERT_EQ(p.next(), "81 " + words('a', long_bytes));
   EXPECT_EQ(by_reference(s), 0u);
@@ -102,7 +95,7 @@ TEST(ws_pages_session, below_the_engines_threshold_they_are_copied) {
 TEST(ws_pages_session, pages_of_others_leave_no_room_for_them) {
   const page_body others = page_body::copy_of(as_bytes(std::string(64_MiB, 'x')));
   server s(publishing(), by_reference_from_16_KiB());
-  std::vector<peer> peers = connected(s, 10);
+  std::vector<peer> peers = room_of(s, 10);
   peers[0].send(frame(text, words('a', long_bytes)));
   for (peer& p : peers) ASSERT_EQ(p.next(), "81 " + words('a', long_bytes));
   EXPECT_EQ(by_reference(s), 0u);

@@ -35,13 +35,7 @@ class listener final : public simulated_peer {
 
 TEST(ws_pings, are_spread_over_their_period) {
   simulation world{{.seed = 1}};
-  engine_options settings;
-  settings.cores = 1;
-  settings.handle_signals = false;
-  settings.source = &world;
-  settings.slab.capacity = 64_MiB;
-  settings.slab.huge_pages = false;
-  engine net{settings};
+  engine net{world.settings()};
   hub topics{net};
   const auto shared = std::make_shared<const options>(options{.ping_every_ms = period_ms});
   endpoint at;

@@ -46,13 +46,6 @@ options room() {
 class topics : public ::testing::TestWithParam<unsigned> {};
 INSTANTIATE_TEST_SUITE_P(cores, topics, ::testing::Values(1u, 3u));
 
-std::vector<peer> room_of(server& s, std::size_t count) {
-  std::vector<peer> all;
-  for (std::size_t i = 0; i != count; ++i) all.emplace_back(s);
-  EXPECT_TRUE(server::eventually([&] { return s.hub().statistics().opened == count; }));
-  return all;
-}
-
 TEST_P(topics, reach_all_but_the_sender_or_all) {
   server s(room(), on(GetParam()));
   std::vector<peer> all = room_of(s, 12);
@@ -119,20 +112,25 @@ TEST_P(topics, share_one_body) {
   for (std::size_t i = 1; i != all.size(); ++i) ASSERT_EQ(all[i].next(), "81 " + body) << i;
 }
 
+// Four in the room; the second says 200 long things, the first reads nothing yet, the others get all of it.
+std::vector<peer> room_with_a_slow_one(server& s, const std::string& body) {
+  std::vector<peer> all;
+  for (int i = 0; i != 4; ++i) all.emplace_back(s, i == 0 ? 4096 : 0);
+  EXPECT_TRUE(server::eventually([&] { return s.hub().statistics().opened == all.size(); }));
+  for (int i = 0; i != 200; ++i) {
+    all[1].send(frame(text, body));
+    EXPECT_EQ(all[1].next(), "81 ok");
+    for (std::size_t r = 2; r != all.size(); ++r) EXPECT_EQ(all[r].next(), "81 " + body);
+  }
+  return all;
+}
+
 TEST_P(topics, row_96_a_slow_subscriber_misses_messages_and_slows_nobody) {
   options o = room();
   o.max_queued = 300_KiB;
   server s(std::move(o), on(GetParam()));
-  std::vector<peer> all;
-  all.emplace_back(s, 4096);  // never reads until the end
-  for (int i = 0; i != 3; ++i) all.emplace_back(s);
-  ASSERT_TRUE(server::eventually([&] { return s.hub().statistics().opened == all.size(); }));
   const std::string body(50'000, 'b');
-  for (int i = 0; i != 200; ++i) {
-    all[1].send(frame(text, body));
-    EXPECT_EQ(all[1].next(), "81 ok");
-    for (std::size_t r = 2; r != all.size(); ++r) ASSERT_EQ(all[r].next(), "81 " + body);
-  }
+  std::vector<peer> all = room_with_a_slow_one(s, body);
   EXPECT_GT(s.hub().statistics().dropped, 50u);
   all[0].send(frame(text, "leave"));
   std::string got;
@@ -150,15 +148,7 @@ TEST_P(topics, row_96_a_slow_subscriber_is_closed_where_that_is_the_policy) {
   o.close_timeout_ms = 200;
   told.watch(o);
   server s(std::move(o), on(GetParam()));
-  std::vector<peer> all;
-  for (int i = 0; i != 4; ++i) all.emplace_back(s, i == 0 ? 4096 : 0);
-  ASSERT_TRUE(server::eventually([&] { return s.hub().statistics().opened == all.size(); }));
-  const std::string body(50'000, 'b');
-  for (int i = 0; i != 200; ++i) {
-    all[1].send(frame(text, body));
-    EXPECT_EQ(all[1].next(), "81 ok");
-    for (std::size_t r = 2; r != all.size(); ++r) ASSERT_EQ(all[r].next(), "81 " + body);
-  }
+  const std::vector<peer> all = room_with_a_slow_one(s, std::string(50'000, 'b'));
   EXPECT_EQ(s.hub().statistics().slow_closed, 1u);
   EXPECT_EQ(told.seen(1), std::vector<std::string>{"1006 "});  // it never answers, as it never reads
 }

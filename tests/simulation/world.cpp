@@ -60,12 +60,9 @@ simulation_options draw_network(seeded_random& random, std::uint64_t seed) {
 }
 
 engine_options draw_engine(seeded_random& random, simulation& world, bool web) {
-  engine_options o;
-  o.source = &world;
-  o.handle_signals = false;
+  engine_options o = world.settings();
   o.cores = static_cast<unsigned>(random.between(1, 4));
   o.slab.capacity = random.chance(300) ? 12_MiB : web ? ample_bytes : 32_MiB;
-  o.slab.huge_pages = false;
   o.slab.batch_blocks = static_cast<std::uint32_t>(random.between(1, 32));
   o.park_after_ms = random.chance(500) ? static_cast<std::uint32_t>(random.between(1, 100)) : 1000;
   o.high_watermark = random.chance(500) ? random.between(1, 64_KiB) : 256_KiB;

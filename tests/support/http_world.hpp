@@ -87,7 +87,7 @@ inline void add_world_routes(http::server& web, upgraded_echo& echo) {
 class http_world {
  public:
   explicit http_world(simulation_options how, http::server_options web = {})
-      : world(how), net_(options(world)) {
+      : world(how), net_(std::make_unique<engine>(world.settings())) {
     web_ = std::make_unique<http::server>(*net_, std::move(web));
     add_world_routes(*web_, echo_);
     if (const error e = web_->listen("127.0.0.1:0", &at)) world.violated(e.text());
@@ -116,14 +116,6 @@ class http_world {
   endpoint at;
 
  private:
-  static std::unique_ptr<engine> options(simulation& world) {
-    engine_options o;
-    o.source = &world;
-    o.handle_signals = false;
-    o.slab.capacity = 64_MiB;
-    return std::make_unique<engine>(o);
-  }
-
   upgraded_echo echo_;
   std::unique_ptr<engine> net_;
   std::unique_ptr<http::server> web_;

@@ -23,6 +23,7 @@
 namespace catenet {
 
 class engine;
+struct engine_options;
 
 /// Numbers that follow from a seed alone, on every machine (xoshiro256**).
 class seeded_random {
@@ -101,6 +102,9 @@ class simulation final : public backend_source {
   ~simulation() override;
   simulation(const simulation&) = delete;
   simulation& operator=(const simulation&) = delete;
+
+  /// What an engine in this simulation is made with: one core, its network, 64 MiB of blocks, no signals.
+  [[nodiscard]] engine_options settings();
 
   /// In place of engine::run(): starts every core, then calls what on_start() was given.
   error start(engine& net);
