@@ -62,6 +62,17 @@ struct pair {
   descriptor from, to;
 };
 
+// The other end of the connection from that port. What else has connected meanwhile is closed.
+descriptor accepted_from(int listener, in_port_t port) {
+  while (true) {
+    sockaddr_in peer{};
+    socklen_t length = sizeof peer;
+    descriptor from(
+        accept4(listener, reinterpret_cast<sockaddr*>(&peer), &length, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    if (!from || peer.sin_port == port) return from;
+  }
+}
+
 // Connections within this process; fewer than were wanted, with errno, when one could not be made.
 std::vector<pair> connected_pairs() {
   std::vector<pair> made;
@@ -77,14 +88,13 @@ std::vector<pair> connected_pairs() {
     return made;
   while (made.size() != connections) {
     descriptor to(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    // Nobody else's connection may be taken for ours: the peer is looked at below.
-    if (!to || connect(to.get(), address, length) != 0) return made;
-    sockaddr_in peer{}, own{};
-    socklen_t size = sizeof peer;
-    descriptor from(
-        accept4(listener.get(), reinterpret_cast<sockaddr*>(&peer), &size, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!from || getsockname(to.get(), reinterpret_cast<sockaddr*>(&own), &size) != 0) return made;
-    if (peer.sin_port != own.sin_port) continue;
+    sockaddr_in own{};
+    socklen_t size = sizeof own;
+    if (!to || connect(to.get(), address, length) != 0 ||
+        getsockname(to.get(), reinterpret_cast<sockaddr*>(&own), &size) != 0)
+      return made;
+    descriptor from = accepted_from(listener.get(), own.sin_port);
+    if (!from) return made;
     const int on = 1;
     setsockopt(from.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     const timeval stalled{1, 0};  // an end, should the kernel lose what was sent
