@@ -123,13 +123,13 @@ class Server:
 
     def pids(self):
         """The process and its descendants: some servers fork workers."""
-        found, todo = [], [self.pid]
-        while todo:
-            pid = todo.pop()
+        found, pending = [], [self.pid]
+        while pending:
+            pid = pending.pop()
             found.append(pid)
             for children in Path(f"/proc/{pid}/task").glob("*/children"):
                 with contextlib.suppress(OSError):
-                    todo += [int(child) for child in children.read_text().split()]
+                    pending += [int(child) for child in children.read_text().split()]
         return found
 
     def cpu_ns(self):

@@ -60,7 +60,7 @@ class calls final : public protocol {
   void fail(call_state& c, const client_error& why);
   /// Resumes who waits for this call, but from the loop: the caller may be what it would end.
   void wake_later(call_state& c);
-  /// Sets the deadline for what the call waits for now.
+  /// Sets the deadline for what the call is waiting for.
   void arm(call_state& c);
 
   // For call.

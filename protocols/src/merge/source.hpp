@@ -107,7 +107,7 @@ class source final : watch, timer {
   std::uint64_t in_pipe_ = 0;      // bytes of the front frame that lie in the pipe, all of them there
   std::uint64_t capacity_ = 0;     // of the pipe, as far as was asked
   std::uint64_t seen_ = 0;  // present() when it was looked at last, for a frame that is awaited in the pipe
-  bool awaiting_ = false;   // an unfinished frame is left in the pipe for now
+  bool awaiting_ = false;   // an unfinished frame stays in the pipe until it is whole
   bool overdue_ = false;    // and did not complete in time
   bool gathering_ = false;  // the unfinished frame is taken into memory: it did not complete in the pipe
   bool timed_ = false;      // the unfinished frame's clock runs

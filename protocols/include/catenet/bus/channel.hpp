@@ -33,7 +33,7 @@ enum class producers : std::uint8_t { one, many };
 /// What became of a push.
 enum class push_result : std::uint8_t {
   sent,
-  full,    ///< refused for now, the packet is the caller's still
+  full,    ///< refused this time; the packet stays the caller's
   closed,  ///< refused for good, the packet is the caller's still: the receiver has ended
 };
 
