@@ -1,7 +1,8 @@
 // Merging frames: what a GB costs by splice and by blocks, for frames of 256 B to 1 MiB, and what one very
 // slow input does to the others' latency.
 //
-//   merge [--quick] [--rounds N] [--calibrate FILE]
+//   merge [--quick] [--rounds N]
+//   merge --calibrate [FILE]       only the threshold of this host
 //
 // The merger is a process on core 0; writer and reader are on core 1. CPU is that of the merger's threads by
 // the scheduler.
@@ -34,7 +35,7 @@ struct settings {
   std::uint64_t moved = 128_MiB;  // for one figure, or fewer bytes where that would be too many frames
   std::uint64_t frames_max = 60'000;
   int pings = 4000;
-  std::string calibrate;
+  std::string threshold;
 };
 
 std::string frame_of(std::size_t payload) {
@@ -213,16 +214,18 @@ int run(int argc, char** argv) {
   bool quick = false;
   app.add_flag("--quick", quick, "little of everything: to see that it runs");
   app.add_option("--rounds", how.rounds, "measurements of each; medians count")->capture_default_str();
-  app.add_option("--calibrate", how.calibrate, "write the threshold of this host to FILE");
+  const CLI::Option* const calibrate =
+      app.add_option("--calibrate", how.threshold, "only the threshold of this host; also to FILE")
+          ->expected(0, 1);
   CLI11_PARSE(app, argc, argv);
-  if (quick) how = {1, 8_MiB, 4000, 300, how.calibrate};
+  if (quick) how = {1, 8_MiB, 4000, 300, how.threshold};
   std::signal(SIGPIPE, SIG_IGN);
   pin_to(1);
   const std::uint64_t from = crossover(how);
   std::printf("merge.splice_bytes_min=%llu\n", static_cast<unsigned long long>(from));
-  if (!how.calibrate.empty() && !(std::ofstream(how.calibrate) << "merge.splice_bytes_min=" << from << '\n'))
-    throw std::runtime_error("writing the threshold to " + how.calibrate + " failed");
-  judge_slow_input(how);
+  if (!how.threshold.empty() && !(std::ofstream(how.threshold) << "merge.splice_bytes_min=" << from << '\n'))
+    throw std::runtime_error("writing the threshold to " + how.threshold + " failed");
+  if (calibrate->count() == 0) judge_slow_input(how);
   return 0;
 }
 

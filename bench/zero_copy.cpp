@@ -2,7 +2,8 @@
 //
 //   zero_copy                 everything, 1 KiB to 1 GiB
 //   zero_copy --quick         a few sizes, one round: to see that it runs
-//   zero_copy --svg FILE --json FILE --calibrate FILE
+//   zero_copy --calibrate [FILE]   only the thresholds of this host
+//   zero_copy --svg FILE --json FILE
 //
 //   file    read+write (pread into a block, send) · sendfile (a file region) · nginx (sendfile)
 //   memory  copy (send) · page reference (a page body) · zero-copy (SENDMSG_ZC, forced) · auto (as the engine
@@ -49,7 +50,8 @@ struct settings {
   std::uint64_t moved_max = 192_MiB;  // by one measurement, unless one answer is longer
   std::uint64_t answers_max = 3000;
   bool paced = false;
-  std::string svg, json, calibrate;
+  bool calibrates = false;
+  std::string svg, json, thresholds;
 };
 
 // ---- servers: whoever sends 8 bytes, a size, is answered with a head and so many
@@ -436,7 +438,7 @@ std::uint64_t threshold(const results& found, const std::string& better, const s
   return from;
 }
 
-void calibrate(const results& found, const std::string& path) {
+void print_thresholds(const results& found, const std::string& path) {
   std::ostringstream out;
   out << "# measured by bench/zero_copy: bytes from which on a way costs the least processor time on this "
          "host\n"
@@ -445,7 +447,7 @@ void calibrate(const results& found, const std::string& path) {
       << "engine_options.zero_copy_bytes_min=" << threshold(found, "memory: zero-copy", "memory: copy")
       << "\n"
       << "relay_options.splice_bytes_min=" << threshold(found, "relay: splice", "relay: copy") << "\n";
-  if (!(std::ofstream(path) << out.str()))
+  if (!path.empty() && !(std::ofstream(path) << out.str()))
     throw std::runtime_error("writing the thresholds to " + path + " failed");
   std::printf("\n%s", out.str().c_str());
 }
@@ -520,6 +522,18 @@ void make_file(const std::string& path, std::uint64_t bytes) {
                              size_text(static_cast<double>(bytes)));
 }
 
+// What the thresholds are found by.
+std::vector<target> start_for_thresholds(const std::string& file, const page_body& body, bool paced) {
+  std::vector<target> all;
+  all.push_back(start_answering("memory", "copy", way::copy, paced, file, body));
+  all.push_back(start_answering("memory", "page reference", way::page_reference, paced, file, body));
+  const int behind = all.back().port;
+  all.push_back(start_answering("memory", "zero-copy", way::zero_copy, paced, file, body));
+  all.push_back(start_relay("copy", relay_mode::copy, paced, behind));
+  all.push_back(start_relay("splice", relay_mode::splice, paced, behind));
+  return all;
+}
+
 std::vector<target> start_all(const std::string& home, const std::string& file, const page_body& body,
                               bool paced) {
   std::vector<target> all;
@@ -545,14 +559,22 @@ int run(int argc, char** argv) {
   settings how;
   bool quick = false;
   app.add_flag("--quick", quick, "a few sizes, one round: to see that it runs");
-  app.add_option("--sizes", how.sizes, "bytes, with commas between")->delimiter(',');
+  CLI::Option* const sizes =
+      app.add_option("--sizes", how.sizes, "bytes, with commas between")->delimiter(',');
   app.add_option("--rounds", how.rounds, "measurements of each; medians count")->capture_default_str();
   app.add_option("--connections", how.connections, "answers under way at a time")->capture_default_str();
   app.add_flag("--paced", how.paced, "leave ours to the system's congestion control, as the others are");
   app.add_option("--svg", how.svg, "write a plot to FILE");
   app.add_option("--json", how.json, "write the figures to FILE");
-  app.add_option("--calibrate", how.calibrate, "write the thresholds of this host to FILE");
+  CLI::Option* const calibrate =
+      app.add_option("--calibrate", how.thresholds, "only the thresholds of this host; also to FILE")
+          ->expected(0, 1);
   CLI11_PARSE(app, argc, argv);
+  how.calibrates = calibrate->count() != 0;
+  if (how.calibrates && sizes->count() == 0) {
+    how.sizes = {4_KiB, 16_KiB, 64_KiB, 256_KiB, 1_MiB};
+    how.moved_max = 32_MiB;
+  }
   if (quick) {
     how.sizes = {4_KiB, 64_KiB, 1_MiB, 16_MiB};
     how.rounds = 1;
@@ -568,13 +590,14 @@ int run(int argc, char** argv) {
   if (!body)
     fail("making a page body", "it needs " + size_text(static_cast<double>(how.sizes.back())) + " of memory");
   pin_to(1);
-  const std::vector<target> targets = start_all(home.path, file, body, how.paced);
+  const std::vector<target> targets = how.calibrates ? start_for_thresholds(file, body, how.paced)
+                                                     : start_all(home.path, file, body, how.paced);
   double load = 0;
   if (getloadavg(&load, 1) == 1) std::printf("load before: %.1f\n", load);
   const results found = run_all(targets, how);
   print_table(found, how);
-  judge_auto(found, how);
-  if (!how.calibrate.empty()) calibrate(found, how.calibrate);
+  print_thresholds(found, how.thresholds);
+  if (!how.calibrates) judge_auto(found, how);
   if (!how.json.empty()) write_json(found, how.json);
   if (!how.svg.empty()) write_svg(found, how.svg);
   return 0;

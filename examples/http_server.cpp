@@ -33,14 +33,22 @@ class filler {
     if (!bytes) return rs.status(400).text("a number of bytes, at most 1073741824\n");
     chain body;
     while (body.bytes() != *bytes) {
-      chain part = filled_.view(0, *bytes - body.bytes());
-      if (part.empty()) return rs.status(503).text("no memory\n");
-      body.append(std::move(part));
+      if (!append(body, *bytes - body.bytes())) return rs.status(503).text("no memory\n");
     }
     rs.body(std::move(body));
   }
 
  private:
+  // Where memory for pages is not to be had (memfd_create refused), as plain memory.
+  bool append(chain& body, std::uint64_t most) const {
+    static const std::string plain(filled_ ? 0 : 1_MiB, 'x');
+    if (!filled_) return body.append_constant(std::string_view(plain).substr(0, most));
+    chain part = filled_.view(0, most);
+    const bool made = !part.empty();
+    body.append(std::move(part));
+    return made;
+  }
+
   page_body filled_;
 };
 

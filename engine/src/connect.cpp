@@ -73,7 +73,7 @@ void stream::refuse(int code) {
   const error why = failed(*traffic_->target, code);
   flags_ |= flag_closing;  // it takes no more
   protocol_->refused(*this, why);
-  if ((flags_ & flag_dead) == 0) wind_down();
+  if ((flags_ & flag_dead) == 0) wind_down(code);
 }
 
 }  // namespace catenet

@@ -64,10 +64,11 @@ struct core_state {
   std::atomic<bool> sleeping{false};
 
   std::vector<completion> completions;
-  std::vector<stream*> dirty;  // something to send, to deliver or to arm at the end of the turn
-  std::vector<stream*> ended;  // closed() is owed
-  large_receives large;        // who waits for its turn
-  bool blocks_owed = false;    // somebody who waits for a block can be served by another turn
+  std::vector<stream*> dirty;   // something to send, to deliver or to arm at the end of the turn
+  std::vector<stream*> ended;   // closed() is owed
+  large_receives large;         // who waits for its turn
+  bool told_of_copies = false;  // that sendfile is refused
+  bool blocks_owed = false;     // somebody who waits for a block can be served by another turn
   stream_traffic* free_traffic = nullptr;
 
   bool draining = false;

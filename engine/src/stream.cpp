@@ -140,14 +140,15 @@ void stream::expire() {
     clear_deadline();
     if (connecting()) return refuse(ETIMEDOUT);
     if ((flags_ & flag_lingering) != 0) {
-      if (!still_taken()) return wind_down();
+      if (!still_taken()) return wind_down(0);
       return start_deadline(k.owner().options().linger_ms);
     }
-    if ((flags_ & flag_closing) != 0) return abort();  // it was finishing, and the peer takes nothing
+    if ((flags_ & flag_closing) != 0)
+      return give_up(ETIMEDOUT);  // it was finishing, and the peer takes nothing
     protocol_->expired(*this);
     if ((flags_ & flag_dead) != 0) return;
   }
-  if ((flags_ & flag_sending) != 0 && stalled()) return abort();
+  if ((flags_ & flag_sending) != 0 && stalled()) return give_up(ETIMEDOUT);
   if ((flags_ & flag_starved) != 0 && !traffic_->hunger->waiting()) {
     stop_starving();
     arm();
@@ -196,7 +197,7 @@ bool stream::still_taken() {
 void stream::begin_linger() {
   flags_ |= flag_lingering;
   home().state_->io->shut_down(fd_, false);
-  if ((flags_ & flag_ended) != 0) return wind_down();
+  if ((flags_ & flag_ended) != 0) return wind_down(0);
   stream_traffic& t = traffic();
   t.held.clear();
   t.expecting = 0;
@@ -206,14 +207,30 @@ void stream::begin_linger() {
   arm();
 }
 
-void stream::abort() {
+void stream::abort() { give_up(ECONNABORTED); }
+
+void stream::give_up(int code) {
   if ((flags_ & flag_dead) != 0) return;
   home().state_->io->reset(fd_);
-  wind_down();
+  wind_down(code);
 }
 
-void stream::wind_down() {
-  flags_ |= flag_dead;
+// Nothing is asked any more when a dead stream was last heard of, nor for its deadline.
+void stream::note_end(int code) {
+  if (code == EPIPE) code = ECONNRESET;  // a send that comes after the call which was told of the reset
+  const std::uint64_t left = unsent();
+  active_ms_ = static_cast<std::uint32_t>(left);
+  deadline_ms_ = static_cast<std::uint32_t>(left >> 32);
+  flags_ |= flag_dead | static_cast<std::uint32_t>(code) << end_code_shift;
+}
+
+stream_end stream::end() const {
+  if ((flags_ & flag_dead) == 0) return {};
+  return {static_cast<int>(flags_ >> end_code_shift), std::uint64_t{deadline_ms_} << 32 | active_ms_};
+}
+
+void stream::wind_down(int code) {
+  if ((flags_ & flag_dead) == 0) note_end(code);
   core_state& c = *home().state_;
   stop();
   stop_starving();
@@ -221,6 +238,7 @@ void stream::wind_down() {
   if (traffic_ != nullptr) {
     traffic_->queue.clear();
     traffic_->held.clear();
+    if ((flags_ & flag_sending) == 0) traffic_->flight.clear();
   }
   if (connecting()) c.io->cancel(token{operation::connect, stream_table::slot_of(this), generation_});
   if ((flags_ & (flag_receiving | flag_polling | flag_sending | flag_connecting)) != 0) {

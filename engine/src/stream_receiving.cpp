@@ -97,7 +97,7 @@ void stream::on_receive(const completion& c) {
   const bool was_cancelled = (flags_ & flag_cancelling) != 0;
   if (!c.more) clear(flag_receiving | flag_cancelling | flag_large);
   if (was_large && c.result > 0) flags_ |= flag_curious;
-  active_ms_ = k.now_ms();
+  if ((flags_ & flag_dead) == 0) active_ms_ = k.now_ms();
   lease data{c.data};
   std::int32_t result = c.result;
   if (result == -ENOBUFS && (flags_ & flag_dead) == 0) {
@@ -114,7 +114,7 @@ void stream::on_receive(const completion& c) {
   } else if (result == 0) {
     end_of_input();
   } else if (result != -ECANCELED && result != -EINTR && result != -EAGAIN && result != -ENOBUFS) {
-    return wind_down();
+    return wind_down(-result);
   }
   if ((flags_ & flag_dead) != 0) return try_finish();
   if (c.more) return;
@@ -172,7 +172,7 @@ void stream::deliver(chain&& bytes) {
 void stream::end_of_input() {
   flags_ |= flag_ended;
   if ((flags_ & flag_dead) != 0) return;
-  if ((flags_ & flag_lingering) != 0) return wind_down();
+  if ((flags_ & flag_lingering) != 0) return wind_down(0);
   if ((flags_ & flag_closing) != 0) return mark_dirty();
   if ((flags_ & flag_paused) != 0 || (traffic_ != nullptr && !traffic_->held.empty())) {
     flags_ |= flag_end_held;

@@ -12,8 +12,12 @@
 #include "page_region.hpp"
 #include "page_threshold.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <utility>
 
 namespace catenet {
 
@@ -21,6 +25,7 @@ namespace {
 
 // About so many bytes are sent in one go before other streams have their turn.
 constexpr std::size_t region_bytes_per_turn = 1_MiB;
+constexpr std::size_t copied_at_once_bytes = 64_KiB;
 // A cold file is read so far ahead at a time.
 constexpr std::size_t warm_bytes = 512_KiB;
 // A head before less than this shares a packet with it. Before more it goes ahead alone: the peer sets its
@@ -72,11 +77,39 @@ void stream::send_regions(std::uint64_t memory) {
     left -= std::min(left, static_cast<std::size_t>(result));
   }
   c.sends.add(1);
+  const bool refused = result == -ENOSYS || result == -EINVAL || result == -EPERM || result == -EOPNOTSUPP;
+  if (memory == 0 && refused) return copy_region(static_cast<int>(-result));
   // Also for a file that cannot be read: a clean end would make what was sent look whole.
-  if (result < 0 && result != -EAGAIN && result != -EINTR) return abort();
+  if (result < 0 && result != -EAGAIN && result != -EINTR) return give_up(static_cast<int>(-result));
   if (result != -EAGAIN) return sent();
   active_ms_ = traffic_->progress_ms = home().now_ms();
   wait_for_room();
+}
+
+// A filter or a file system refuses sendfile: what comes next of the region is read into a block, and goes as
+// memory does.
+void stream::copy_region(int refusal) {
+  core_state& c = *home().state_;
+  if (!std::exchange(c.told_of_copies, true))
+    log(log_level::warning,
+        "sendfile is refused: " + errno_text(refusal) +
+            "; regions are copied. EPERM, ENOSYS: a seccomp filter; EINVAL: a file system "
+            "that cannot do it");
+  chain& queue = traffic_->queue;
+  const segment& s = *queue.head();
+  lease room = lease::of(copied_at_once_bytes);
+  if (!room) return give_up(ENOMEM);
+  const std::span<std::byte> into = room.bytes().first(std::min<std::size_t>(room.bytes().size(), s.length));
+  ssize_t got = std::ssize(into);
+  if (s.kind == segment_kind::file)
+    got = pread(s.file->fd, into.data(), into.size(), static_cast<off_t>(s.offset));
+  else
+    std::memcpy(into.data(), s.data, into.size());
+  if (got == 0) return truncated();
+  if (got < 0) return give_up(errno);
+  queue.consume(static_cast<std::uint64_t>(got));
+  queue.prepend(chain{std::move(room), 0, static_cast<std::size_t>(got)});
+  sent();
 }
 
 void stream::wait_for_room() {
@@ -95,7 +128,7 @@ void stream::took(tier how, std::uint64_t bytes) {
 // The file is shorter than was promised to the peer: only ending the connection tells it so.
 void stream::truncated() {
   log(log_level::warning, "a file shrank while it was sent; the connection is ended");
-  abort();
+  give_up(ENODATA);
 }
 
 // How much of a part of a file can be sent without waiting for a disk. 0: it is being read, and the end of
@@ -125,7 +158,7 @@ void stream::on_warm(std::int32_t result) {
   if (result == 0) return truncated();
   if (result < 0) {
     log(log_level::warning, "a file could not be read: " + errno_text(-result) + "; the connection is ended");
-    return abort();
+    return give_up(-result);
   }
   // Only what was read is known to be there.
   traffic_->warm_to = traffic_->warm_from + static_cast<std::uint64_t>(result);

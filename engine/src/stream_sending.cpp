@@ -104,8 +104,7 @@ void stream::on_send(std::int32_t result) {
   const bool refused = pinned >= 0 && !c.zero_copy.sent(pinned, result);
   if (refused) result = -EAGAIN;  // a plain one may do
   if (result < 0 && result != -EINTR && result != -EAGAIN) {
-    t.flight.clear();
-    return wind_down();
+    return wind_down(-result);
   }
   const auto count = static_cast<std::uint64_t>(std::max(result, 0));
   c.bytes_out.add(count);
@@ -137,7 +136,7 @@ void stream::sent(bool full) {
 void stream::on_writable(std::int32_t result) {
   clear(flag_sending);
   if ((flags_ & flag_dead) != 0) return try_finish();
-  if (result < 0) return wind_down();
+  if (result < 0) return wind_down(-result);
   sent();
 }
 

@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <fstream>
+#include <optional>
 #include <string>
 
 namespace catenet {
@@ -53,14 +54,17 @@ class finding {
  public:
   finding(io_features without, uring_tier& tier) : without_(without), tier_(tier) {}
 
-  void look(io_feature f, bool there) {
+  void look(io_feature f, bool there, std::optional<io_feature> upon = {}) {
     if (there && !without_.has(f)) return tier_.features.add(f);
     const io_feature_facts& facts = io_features_known[static_cast<std::size_t>(f)];
     missing_ += missing_.empty() ? "" : ", ";
     missing_ += facts.name;
-    missing_ += without_.has(f)
-                    ? " (left out by --io-without)"
-                    : " (kernel " + std::string(facts.since) + " brought it; this one refuses it)";
+    if (without_.has(f))
+      missing_ += " (left out by --io-without)";
+    else if (upon && !tier_.features.has(*upon))
+      missing_ += " (it needs " + std::string(io_features_known[static_cast<std::size_t>(*upon)].name) + ")";
+    else
+      missing_ += " (kernel " + std::string(facts.since) + " brought it; this one refuses it)";
   }
   [[nodiscard]] const std::string& missing() const { return missing_; }
 
@@ -148,11 +152,12 @@ error probe_uring(io_features without, uring_tier& tier) {
   found.look(io_feature::ring_fd, io_uring_register_ring_fd(&ring) > 0);
   found.look(io_feature::message, has_opcode(ring, IORING_OP_MSG_RING));
   found.look(io_feature::single, (tier.setup_flags & IORING_SETUP_SINGLE_ISSUER) != 0);
-  found.look(io_feature::defer, (tier.setup_flags & IORING_SETUP_DEFER_TASKRUN) != 0);
+  found.look(io_feature::defer, (tier.setup_flags & IORING_SETUP_DEFER_TASKRUN) != 0, io_feature::single);
   found.look(io_feature::large, true);
   found.look(io_feature::bundle, (ring.features & feature_bundle) != 0);
   found.look(io_feature::zc, has_opcode(ring, IORING_OP_SENDMSG_ZC));
-  found.look(io_feature::fixed, tier.features.has(io_feature::zc) && sends_from_registered_memory(ring));
+  found.look(io_feature::fixed, tier.features.has(io_feature::zc) && sends_from_registered_memory(ring),
+             io_feature::zc);
   found.look(io_feature::min_wait, (ring.features & feature_min_wait) != 0 && slots_name_themselves(ring));
   io_uring_queue_exit(&ring);
   log(log_level::info, "io_uring: in use are " + tier.features.text());

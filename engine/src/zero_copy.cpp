@@ -159,9 +159,10 @@ void zero_copy_sends::released(std::uint32_t id, std::int32_t result, std::uint3
   const bool rests = p.way->observe(result == 1, now_ms);
   if (rests) note(downgrade::route_copies);
   if (rests && p.way->rest_ms == first_rest_ms)
-    log(log_level::info, "zero-copy send: the kernel copied " + std::to_string(copied_in_a_row_max) +
-                             " in a row on one route; plain sends are used there for " +
-                             std::to_string(first_rest_ms / 1000) + " s, then one is tried");
+    log(std::exchange(told_, true) ? log_level::info : log_level::warning,
+        "zero-copy send: the kernel copied " + std::to_string(copied_in_a_row_max) +
+            " in a row on one route; plain sends are used there for " + std::to_string(first_rest_ms / 1000) +
+            " s, then one is tried");
   if (was_open != p.way->is_open()) count_resting();
 }
 

@@ -77,6 +77,7 @@ class zero_copy_sends {
   std::vector<pinned> records_;
   std::vector<std::uint32_t> free_;
   bool io_has_it_ = true;
+  bool told_ = false;  // that the kernel copied
   counter pinned_bytes_, resting_, stepped_down_, over_cap_, last_;
 };
 

@@ -4,14 +4,12 @@
 #include <catenet/engine/log.hpp>
 #include <catenet/engine/stream.hpp>
 
+#include "support/in_child.hpp"
+
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -24,6 +22,7 @@
 namespace {
 
 using namespace catenet;
+using namespace catenet::test;
 
 class echo final : public protocol {
   void received(stream& s, chain&& bytes) override { s.send(std::move(bytes)); }
@@ -42,19 +41,6 @@ struct refusal {
 };
 void PrintTo(const refusal& r, std::ostream* out) {
   *out << "system call " << r.call << ", errno " << r.code;
-}
-
-// From here on, the system call fails with the code in this process.
-bool refuse_io_uring(refusal what) {
-  sock_filter program[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(what.call), 0, 1),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<unsigned>(what.code)),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog filter{std::size(program), program};
-  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
 }
 
 struct outcome {
@@ -92,22 +78,12 @@ outcome serve(io_choice io) {
   return seen;
 }
 
-// Runs `body` in a child process, whose exit status says whether it held.
-template <class F>
-int in_child(F body) {
-  const pid_t child = fork();
-  if (child == 0) _exit(body());
-  int status = 0;
-  waitpid(child, &status, 0);
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
 class refused : public testing::TestWithParam<refusal> {};
 
 TEST_P(refused, epoll_serves_instead_and_says_why) {
   const int status = in_child([] {
     set_log_sink(keep_line);
-    if (!refuse_io_uring(GetParam())) return 77;
+    if (!refuse_system_call(GetParam().call, GetParam().code)) return no_filter_here;
     const outcome seen = serve(io_choice::automatic);
     if (seen.io != "epoll") return 1;
     if (seen.answer != "hello") return 2;
@@ -117,19 +93,19 @@ TEST_P(refused, epoll_serves_instead_and_says_why) {
       return 4;
     return 0;
   });
-  if (status == 77) GTEST_SKIP() << "this sandbox allows no seccomp filter";
+  if (status == no_filter_here) GTEST_SKIP() << "this sandbox allows no seccomp filter";
   EXPECT_EQ(status, 0);
 }
 
 TEST_P(refused, forcing_io_uring_fails_with_advice) {
   const int status = in_child([] {
     set_log_sink(keep_line);
-    if (!refuse_io_uring(GetParam())) return 77;
+    if (!refuse_system_call(GetParam().call, GetParam().code)) return no_filter_here;
     const outcome seen = serve(io_choice::uring);
     if (!seen.result || seen.result.code != GetParam().code) return 1;
     return seen.result.advice.empty() ? 2 : 0;
   });
-  if (status == 77) GTEST_SKIP() << "this sandbox allows no seccomp filter";
+  if (status == no_filter_here) GTEST_SKIP() << "this sandbox allows no seccomp filter";
   EXPECT_EQ(status, 0);
 }
 
@@ -143,7 +119,7 @@ INSTANTIATE_TEST_SUITE_P(io_choice, refused,
 TEST(io_choice, threads_that_cannot_be_had_are_an_error) {
   const int status = in_child([] {
     rlimit none{1, 1};
-    if (setrlimit(RLIMIT_NPROC, &none) != 0 || setuid(65534) != 0) return 77;
+    if (setrlimit(RLIMIT_NPROC, &none) != 0 || setuid(65534) != 0) return no_filter_here;
     engine_options o;
     o.cores = 4;
     o.handle_signals = false;
@@ -152,7 +128,7 @@ TEST(io_choice, threads_that_cannot_be_had_are_an_error) {
     const error failed = net.run();
     return failed.code == EAGAIN && !failed.advice.empty() ? 0 : 1;
   });
-  if (status == 77) GTEST_SKIP() << "only root can become somebody with a limit";
+  if (status == no_filter_here) GTEST_SKIP() << "only root can become somebody with a limit";
   EXPECT_EQ(status, 0);
 }
 

@@ -1,19 +1,24 @@
 // Page bodies and file regions through streams: the bytes, who counts them, late readers, files that shrink.
+#include <catenet/engine/log.hpp>
 #include <catenet/engine/page_body.hpp>
 
 #include "page_cache.hpp"
 #include "page_region.hpp"
 #include "support/client.hpp"
 #include "support/engine_host.hpp"
+#include "support/in_child.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <fstream>
 #include <vector>
@@ -282,6 +287,41 @@ TEST_F(file_region, a_message_of_head_and_region) {
   host.stop();
   EXPECT_EQ(by(host, tier::page_reference), body_bytes - 1000);
 }
+
+// A seccomp filter, as a sandbox may have one, or a file system that cannot do it.
+class sendfile_refused : public file_region, public testing::WithParamInterface<int> {};
+
+TEST_P(sendfile_refused, regions_and_bodies_are_copied) {
+  const auto body = [&] {
+    if (!refuse_system_call(SYS_sendfile, GetParam())) return no_filter_here;
+    static std::atomic<int> told{0};
+    set_log_sink([](log_level level, std::string_view line) {
+      if (level >= log_level::warning && line.find("sendfile is refused: E") == 0) ++told;
+    });
+    const page_body pages = page_body::copy_of(as_bytes(pattern(0, body_bytes)));
+    engine_options o;
+    o.page_reference_bytes_min = 1;
+    int asked = 0;
+    engine_host host(
+        answering([&] { return asked++ % 2 == 0 ? region(1000, body_bytes - 1000) : pages.view(1000); }), o);
+    host.start();
+    client c(host.at());
+    for (int i = 0; i != 4; ++i) {
+      EXPECT_TRUE(c.send("?"));
+      EXPECT_EQ(off_pattern(1000, c.receive(body_bytes - 996).substr(4)), std::string::npos) << i;
+    }
+    EXPECT_EQ(told, 1) << "the log says so, once";
+    c.close();
+    EXPECT_TRUE(eventually([&] { return host.rented() == 0; }));
+    host.stop();
+    EXPECT_EQ(by(host, tier::page_reference), 0u);
+    return HasFailure() ? 1 : 0;
+  };
+  const int status = in_child(body);
+  if (status == no_filter_here) GTEST_SKIP() << "this sandbox allows no seccomp filter";
+  EXPECT_EQ(status, 0);
+}
+INSTANTIATE_TEST_SUITE_P(errors, sendfile_refused, testing::Values(EPERM, ENOSYS, EINVAL));
 
 // Pages of a file that are in memory, by mincore(2).
 std::size_t resident_pages(int fd, std::size_t bytes) {

@@ -100,6 +100,23 @@ TEST_F(http_reply, the_body_is_not_copied_and_the_head_does_not_pin_it) {
   EXPECT_EQ(*head.fields.find("content-length"), "4");  // still there, with its own block
 }
 
+// What is delivered of a body that turns out too long does not depend on how it came.
+TEST_F(http_reply, a_body_until_the_end_is_cut_at_its_limit) {
+  const std::string head = "HTTP/1.0 200 OK\r\n\r\n";
+  const std::string bytes = "0123456789abcd";
+  for (std::size_t cut = 0; cut <= bytes.size(); ++cut) {
+    http_reply_session s{false, {}, 10};
+    s.feed(segment_of(head));
+    for (const std::string& piece : {bytes.substr(0, cut), bytes.substr(cut)})
+      if (!piece.empty()) s.feed(segment_of(piece));
+    EXPECT_NE(s.log().find("body 0123456789\nfault 413"), std::string::npos) << cut << ": " << s.log();
+  }
+  http_reply_session exact{false, {}, 10};
+  exact.feed(segment_of(head + "0123456789"));
+  exact.end();
+  EXPECT_NE(exact.log().find("body 0123456789\nend"), std::string::npos) << exact.log();
+}
+
 TEST_F(http_reply, a_head_that_grows_keeps_what_it_had) {
   http_reply_session s;
   const std::string name(3000, 'n');

@@ -4,7 +4,8 @@
 //   simulate --seconds 60 [--seed S]       seeds from S on (by default from the clock), for so long
 //   simulate --seed S                      one
 //   simulate --faults --seeds 1-100        each fault that can be put into the engine must be found within
-//   these
+//                                          these
+//   simulate --seed S --fault NAME         one, with that fault; --verbose tells what was drawn
 #include <catenet/engine/log.hpp>
 #include <catenet/slab/sanitizer.hpp>
 
@@ -52,17 +53,19 @@ constexpr known_fault known_faults[] = {
     {fault::early_release, "early_release", 1},
 };
 
-[[noreturn]] void usage() {
+[[noreturn]] void usage(std::FILE* to = stderr) {
   std::fputs(
-      "usage: simulate [--seeds A-B | --seed S] [--seconds N] [--connections C] [--faults | --fault NAME]\n",
-      stderr);
-  std::exit(2);
+      "usage: simulate [--seeds A-B | --seed S] [--seconds N] [--connections C] [--faults | --fault NAME] "
+      "[--verbose]\n",
+      to);
+  std::exit(to == stdout ? 0 : 2);
 }
 
 arguments parse(int argc, char** argv) {
   arguments a;
   for (int i = 1; i != argc; ++i) {
     const std::string name = argv[i];
+    if (name == "--help") usage(stdout);
     if (name == "--faults" || name == "--verbose") {
       (name == "--faults" ? a.faults : a.verbose) = true;
       continue;
@@ -142,14 +145,22 @@ int find_faults(const arguments& a) {
   return missed == 0 ? 0 : 1;
 }
 
-// A crash of the engine names the seed as well.
-std::uint64_t running_seed = 0;
+// How to run it again.
+std::string again(const arguments& a, std::uint64_t seed) {
+  std::string command = "again: ./dev simulate --seed " + std::to_string(seed);
+  if (a.connections != 1000) command += " --connections " + std::to_string(a.connections);
+  for (const known_fault& f : known_faults)
+    if (f.which == a.commit) command += std::string(" --fault ") + f.name;
+  return command + "\n";
+}
+
+// A crash of the engine names the seed as well. Made before, as a signal handler can make nothing.
+std::string running_again;
 void on_crash(int number) {
-  char text[160];
-  const int length = std::snprintf(
-      text, sizeof text, "seed %llu: it crashed, by signal %d\nagain: ./dev simulate --seed %llu\n",
-      static_cast<unsigned long long>(running_seed), number, static_cast<unsigned long long>(running_seed));
-  [[maybe_unused]] const ssize_t written = write(STDOUT_FILENO, text, static_cast<std::size_t>(length));
+  char text[64];
+  const int length = std::snprintf(text, sizeof text, "it crashed, by signal %d\n", number);
+  [[maybe_unused]] ssize_t written = write(STDOUT_FILENO, text, static_cast<std::size_t>(length));
+  written = write(STDOUT_FILENO, running_again.data(), running_again.size());
   std::signal(number, SIG_DFL);
   std::raise(number);
 }
@@ -159,16 +170,12 @@ int run_all(const arguments& a) {
   const auto elapsed = [&] { return std::chrono::duration<double>(steady::now() - begin).count(); };
   std::uint64_t runs = 0, turns = 0, events = 0, connections = 0, bytes = 0, virtual_ms = 0;
   for (std::uint64_t seed = a.first; a.seconds != 0 ? elapsed() < a.seconds : seed <= a.last; ++seed) {
-    running_seed = seed;
+    running_again = again(a, seed);
     const run_result r = run_seed(a, seed, a.commit);
     if (!r.violation.empty()) {
-      std::printf(
-          "seed %llu, after %llu events and %.3f s of virtual time: %s\nagain: ./dev simulate --seed "
-          "%llu%s\n",
-          static_cast<unsigned long long>(seed), static_cast<unsigned long long>(r.events),
-          static_cast<double>(r.virtual_ms) / 1000, r.violation.c_str(),
-          static_cast<unsigned long long>(seed),
-          a.connections == 1000 ? "" : (" --connections " + std::to_string(a.connections)).c_str());
+      std::printf("seed %llu, after %llu events and %.3f s of virtual time: %s\n%s",
+                  static_cast<unsigned long long>(seed), static_cast<unsigned long long>(r.events),
+                  static_cast<double>(r.virtual_ms) / 1000, r.violation.c_str(), running_again.c_str());
       return 1;
     }
     ++runs;

@@ -79,7 +79,12 @@ body_decoder::progress body_decoder::next(chain& input, chain& out, const limits
 
 // Moves up to `want` bytes of data over.
 body_decoder::progress body_decoder::take_data(chain& input, chain& out, std::uint64_t want) {
-  const std::uint64_t part = std::min({left_, input.bytes(), want});
+  if (state_ == state::to_end && received_ == bytes_max_) {
+    fail(413, "the body is too long");
+    return progress::broken;
+  }
+  const std::uint64_t room = state_ == state::to_end ? bytes_max_ - received_ : left_;
+  const std::uint64_t part = std::min({room, input.bytes(), want});
   std::optional<chain> data = input.split(part);
   if (!data) {
     fail(503, "no memory for the body");
@@ -87,10 +92,7 @@ body_decoder::progress body_decoder::take_data(chain& input, chain& out, std::ui
   }
   out.append(std::move(*data));
   received_ += part;
-  if (state_ == state::to_end) {
-    if (received_ > bytes_max_) fail(413, "the body is too long");
-    return progress::more;
-  }
+  if (state_ == state::to_end) return progress::more;
   left_ -= part;
   if (left_ == 0) state_ = state_ == state::length ? state::done : state::data_cr;
   return progress::more;

@@ -31,8 +31,8 @@ class protocol {
   virtual void expired(stream& s);
   /// The engine is stopping: finish what is under way, then close; idle streams close at once.
   virtual void drain(stream& s);
-  /// The end, told exactly once: reset by the peer, aborted, or closed. Release the session here. The stream
-  /// must not be used after this returns.
+  /// The end, told exactly once: reset by the peer, aborted, or closed; stream::end() says which. Release the
+  /// session here. The stream must not be used after this returns.
   virtual void closed(stream&) {}
   /// How long its peers may take nothing of what is unsent before they are reset; `general` is what the
   /// engine's options say. Asked each time that it is looked at.

@@ -34,6 +34,17 @@ enum class send_result : std::uint8_t {
   gone,        ///< refused: the stream is closed or closing
 };
 
+/// How a stream ended.
+struct stream_end {
+  /// Why, as an errno; 0: in good order, by close(). ECONNABORTED: abort() was called. ECONNRESET: the
+  /// peer's reset. ETIMEDOUT: the peer took nothing for too long. ENODATA: a file was shorter than its
+  /// region. Else what the kernel said.
+  int error = 0;
+  /// Bytes accepted by send() which the kernel is not known to have taken: the last ones, so that a transfer
+  /// can be resumed where they begin. What it took may still not have reached the peer.
+  std::uint64_t unsent = 0;
+};
+
 class stream final : timer {
  public:
   stream() = default;
@@ -46,6 +57,8 @@ class stream final : timer {
   void want_writable() { flags_ |= flag_above; }
   /// Bytes accepted and not yet taken by the kernel.
   [[nodiscard]] std::uint64_t unsent() const;
+  /// In protocol::closed(): how it ended.
+  [[nodiscard]] stream_end end() const;
 
   /// Stops and resumes reading. What the kernel had delivered before the pause took hold is kept and handed
   /// over at resume().
@@ -130,13 +143,16 @@ class stream final : timer {
   void send_regions(std::uint64_t memory);
   [[nodiscard]] std::uint64_t warm_part(int file, std::uint64_t offset, std::uint64_t length);
   void truncated();
+  void copy_region(int refusal);
   void took(tier how, std::uint64_t bytes);
   void wait_for_room();
   void sent(bool full = false);
   [[nodiscard]] bool stalled();
   [[nodiscard]] std::uint32_t stall_ms() const;
   void begin_linger();
-  void wind_down();
+  void give_up(int code);
+  void wind_down(int code);
+  void note_end(int code);
   void try_finish();
   stream_traffic& traffic();
   void release_traffic();
@@ -166,16 +182,18 @@ class stream final : timer {
     flag_large = 1 << 16,       // the receive under way is into a large block
     flag_curious = 1 << 17,     // the next receive is for one block: its bytes may announce a body
     flag_queued = 1 << 18,      // waits for its turn to receive into a large block
-    flag_connecting = 1 << 24,  // the connect is with the kernel
+    flag_connecting = 1 << 19,  // the connect is with the kernel
+    // The uppermost byte is the errno of a dead stream's end.
   };
+  static constexpr unsigned end_code_shift = 24;
 
   std::uint32_t generation_ = 0;  // in the tail padding of timer
   protocol* protocol_ = nullptr;
   void* session_ = nullptr;
   stream_traffic* traffic_ = nullptr;  // only while something is unsent or held back
   std::int32_t fd_ = -1;
-  std::uint32_t active_ms_ = 0;  // when it was last heard of
-  std::uint32_t deadline_ms_ = 0;
+  std::uint32_t active_ms_ = 0;    // when it was last heard of. Once dead: what was unsent, the lower half
+  std::uint32_t deadline_ms_ = 0;  // and the upper
   std::uint32_t flags_ = 0;
 };
 
