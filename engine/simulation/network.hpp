@@ -61,7 +61,10 @@ struct link {
 
   token reader;  // operations under way; 0 = none
   token writer;
-  bool once = false;  // the receive ends with its first block
+  bool once = false;              // the receive ends with its first block
+  std::uint32_t reads = 0;        // begun so far
+  std::uint32_t cancels = 0;      // of them, asked so far
+  std::uint32_t missed_read = 0;  // which of them the last cancel missed that did
   bool cancel_reader = false;
   bool cancel_writer = false;
   std::uint64_t large_max = 0;

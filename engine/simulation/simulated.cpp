@@ -96,6 +96,7 @@ link* simulated::begin_reading(int fd, token t) {
   if (l == nullptr) return nullptr;
   if (!none(l->reader)) net_.violated("a receive begins while another is under way");
   l->reader = t;
+  ++l->reads;
   l->cancel_reader = false;
   look_at(*l);
   return l;
@@ -167,8 +168,13 @@ bool simulated::send_zero_copy(int fd, token t, std::uint32_t id, const chain& b
 void simulated::cancel(token t) {
   counters_.submissions.add(1);
   const bool of_accept = t.what() == operation::accept;
+  const bool known = !of_accept && t.slot() < by_slot_.size() && by_slot_[t.slot()] != no_link;
+  link* const l = known ? &net_.links[by_slot_[t.slot()]] : nullptr;
+  const bool of_reader = l != nullptr && l->reader.value == t.value;
+  if (of_reader) ++l->cancels;
   // What is just being worked on is not found; nor is, and that need not be told, what has ended.
   if (net_.random.chance(net_.options.cancel_misses)) {
+    if (of_reader) l->missed_read = l->reads;
     tell(token{operation::cancel, t.slot(), of_accept ? 0 : t.generation()}, -ENOENT);
     return net_.arrange(core_, 0);
   }
@@ -177,11 +183,29 @@ void simulated::cancel(token t) {
       if (s.at == this && s.accept.value == t.value) s.cancelled = true;
     return look_at_listeners();
   }
-  if (t.slot() >= by_slot_.size() || by_slot_[t.slot()] == no_link) return;
-  link& l = net_.links[by_slot_[t.slot()]];
-  if (l.reader.value == t.value) l.cancel_reader = true;
-  if (l.writer.value == t.value) l.cancel_writer = true;
-  look_at(l);
+  if (l == nullptr) return;
+  if (of_reader) l->cancel_reader = true;
+  if (l->writer.value == t.value) l->cancel_writer = true;
+  look_at(*l);
+}
+
+void simulated::note_misses(std::span<const completion> told) {
+  for (const completion& c : told) {
+    const std::uint32_t slot = c.about.slot();
+    if (c.about.what() != operation::cancel || c.about.generation() == 0) continue;
+    if (slot >= by_slot_.size() || by_slot_[slot] == no_link) continue;
+    const link& l = net_.links[by_slot_[slot]];
+    if (l.generation == c.about.generation()) misses_.push_back({l.index, l.missed_read, l.cancels});
+  }
+}
+
+void simulated::check_misses() {
+  for (const told_miss& m : misses_) {
+    const link& l = net_.links[m.link];
+    if (!none(l.reader) && l.reads == m.read && l.cancels == m.cancels)
+      net_.violated("a cancel that missed was not asked again");
+  }
+  misses_.clear();
 }
 
 void simulated::close(int fd, token t) {
@@ -309,6 +333,7 @@ void simulated::wake_peer(backend& other, int) { net_.arrange(static_cast<simula
 
 void simulated::wait(std::vector<completion>& into, std::int64_t) {
   counters_.enters.add(1);
+  check_misses();
   seeded_random& random = net_.random;
   if (random.chance(net_.options.spurious_wake)) {
     if (!queue_.empty() || listeners_queued_ || !done_.empty()) net_.arrange(core_, 0);
@@ -334,6 +359,7 @@ void simulated::wait(std::vector<completion>& into, std::int64_t) {
   std::size_t told = done_.size();
   if (random.chance(net_.options.held_back)) told = random.below(told + 1);
   counters_.completions.add(told);
+  note_misses(std::span(done_).first(told));
   into.insert(into.end(), done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(told));
   done_.erase(done_.begin(), done_.begin() + static_cast<std::ptrdiff_t>(told));
   if (!done_.empty()) net_.arrange(core_, 0);

@@ -4,6 +4,7 @@
 
 #include "network.hpp"
 
+#include <span>
 #include <vector>
 
 namespace catenet {
@@ -57,6 +58,16 @@ class simulated final : public backend {
     std::vector<sent_piece> pieces;
   };
 
+  // A cancel that missed and was told so: by the end of the turn it must have been asked again, unless what
+  // it was for has ended.
+  struct told_miss {
+    std::uint32_t link;
+    std::uint32_t read;
+    std::uint32_t cancels;
+  };
+
+  void note_misses(std::span<const completion> told);
+  void check_misses();
   link* begin_reading(int fd, token t);
   link* begin_writing(int fd, token t);
   link* use(int fd, token t);
@@ -88,6 +99,7 @@ class simulated final : public backend {
   std::vector<completion> done_;
   std::vector<lease> offered_;
   std::vector<held_memory> held_;
+  std::vector<told_miss> misses_;
   size_class small_ = 0;
   size_class large_ = 0;
 };

@@ -11,6 +11,7 @@ enum class fault {
   lost_rearm,         // a receive that found no block is not asked for again
   double_completion,  // the end of a send is told twice
   forgotten_cancel,   // an accept or receive is to end, and nobody tells the back end
+  unrepeated_cancel,  // a cancel missed, and is not asked again
   stale_handle,       // a handle's generation is not looked at
   lost_wakeup,        // a letter is posted to a sleeping core, which is not woken
   lost_tail,          // a short send is taken for a whole one

@@ -88,7 +88,7 @@ void stream::on_cancel_missed() {
     return home().state_->io->cancel(token{operation::connect, stream_table::slot_of(this), generation_});
   if ((flags_ & flag_cancelling) == 0) return;
   clear(flag_cancelling);
-  stop_receive();
+  if (!faulty(fault::unrepeated_cancel)) stop_receive();
 }
 
 void stream::on_receive(const completion& c) {

@@ -47,6 +47,7 @@ constexpr known_fault known_faults[] = {
     {fault::lost_rearm, "lost_rearm", 5},
     {fault::double_completion, "double_completion", 100},
     {fault::forgotten_cancel, "forgotten_cancel", 1},
+    {fault::unrepeated_cancel, "unrepeated_cancel", 1},
     {fault::stale_handle, "stale_handle", 1},
     {fault::lost_wakeup, "lost_wakeup", 10},
     {fault::lost_tail, "lost_tail", 1},
