@@ -30,6 +30,10 @@ constexpr std::uint64_t large_block_bytes = 256_KiB;  // and their large one
 // When no memory is left even for the note of who waits for one.
 constexpr std::uint32_t starved_retry_ms = 10;
 constexpr std::uint64_t unix_send_bytes_max = 256_KiB;
+// Most peers end at once after our FIN. How far the kernel has come is asked, which costs a system call, only
+// for one who has not within that part of linger_ms.
+constexpr std::uint32_t linger_first_look = 8;
+constexpr std::uint64_t unknown_mark = ~std::uint64_t{0};
 // Memory before a file region or page body: so much is sent at once and inline, as the region is.
 constexpr std::uint64_t inline_head_bytes_max = 16_KiB;
 
@@ -166,17 +170,18 @@ void stream::start_send() {
   // At a segment's border nothing is shared, so it cannot fail.
   if (!flight && front.bytes != t.queue.bytes()) flight = t.queue.split(front.bytes);
   t.flight = flight ? std::move(*flight) : std::move(t.queue);
-  const bool all = t.queue.empty();
+  // Nothing may leave yet where more follows at once: also the FIN of a stream that closes goes with the end.
+  const bool more_follows = !t.queue.empty() || (flags_ & flag_closing) != 0;
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
   look_within(stall_ms());
   c.sends.add(1);
   c.large.sends(t.flight.bytes());
   const token about{operation::send, stream_table::slot_of(this), generation_};
-  t.pinned =
-      c.zero_copy.begin(*c.io, home().owner().options(), home().now_ms(), fd_, about, t.flight, t.way, !all);
+  t.pinned = c.zero_copy.begin(*c.io, home().owner().options(), home().now_ms(), fd_, about, t.flight, t.way,
+                               more_follows);
   t.flight.mark_in_flight(true);
-  if (t.pinned < 0) c.io->send(fd_, about, t.flight, !all);
+  if (t.pinned < 0) c.io->send(fd_, about, t.flight, more_follows);
   if (faulty(fault::early_return)) {
     t.flight.mark_in_flight(false);
     t.flight.clear();
@@ -544,8 +549,9 @@ void stream::close() {
 bool stream::still_taken() {
   stream_traffic& t = *traffic_;
   const std::uint64_t mark = home().state_->io->progress_mark(fd_);
-  if (mark - t.progress_mark <= 1) return false;  // nothing, or our FIN, which counts as a byte
-  t.progress_mark = mark;
+  const std::uint64_t before = std::exchange(t.progress_mark, mark);
+  if (before == unknown_mark) return true;  // the first look
+  if (mark - before <= 1) return false;     // nothing, or our FIN, which counts as a byte
   return home().now_ms() - t.progress_ms < stall_ms();
 }
 
@@ -556,9 +562,9 @@ void stream::begin_linger() {
   stream_traffic& t = traffic();
   t.held.clear();
   t.expecting = 0;
-  t.progress_mark = home().state_->io->progress_mark(fd_);
+  t.progress_mark = unknown_mark;
   t.progress_ms = home().now_ms();
-  start_deadline(home().owner().options().linger_ms);
+  start_deadline(home().owner().options().linger_ms / linger_first_look);
   arm();
 }
 
