@@ -74,17 +74,18 @@ void stream::start_send() {
   // At a segment's border nothing is shared, so it cannot fail.
   if (!flight && front.bytes != t.queue.bytes()) flight = t.queue.split(front.bytes);
   t.flight = flight ? std::move(*flight) : std::move(t.queue);
-  const bool all = t.queue.empty();
+  // Nothing may leave yet where more follows at once: also the FIN of a stream that closes goes with the end.
+  const bool more_follows = !t.queue.empty() || (flags_ & flag_closing) != 0;
   flags_ |= flag_sending;
   t.progress_ms = home().now_ms();
   look_within(stall_ms());
   c.sends.add(1);
   c.large.sends(t.flight.bytes());
   const token about{operation::send, stream_table::slot_of(this), generation_};
-  t.pinned =
-      c.zero_copy.begin(*c.io, home().owner().options(), home().now_ms(), fd_, about, t.flight, t.way, !all);
+  t.pinned = c.zero_copy.begin(*c.io, home().owner().options(), home().now_ms(), fd_, about, t.flight, t.way,
+                               more_follows);
   t.flight.mark_in_flight(true);
-  if (t.pinned < 0) c.io->send(fd_, about, t.flight, !all);
+  if (t.pinned < 0) c.io->send(fd_, about, t.flight, more_follows);
   if (faulty(fault::early_return)) {
     t.flight.mark_in_flight(false);
     t.flight.clear();

@@ -38,6 +38,24 @@ TEST(closing, finishes_what_is_being_sent_first) {
   host.stop();
 }
 
+// One packet instead of two, and one wake-up of the peer.
+TEST(closing, the_last_bytes_bring_the_fin_with_them) {
+  engine_host host({.received = [](stream& s, chain&&) {
+    s.send(chain::copy_of("answer"));
+    s.close();
+  }});
+  host.start();
+  for (int i = 0; i != 20; ++i) {
+    client c(host.at());
+    c.send("request");
+    pollfd readable{c.fd(), POLLIN | POLLRDHUP, 0};
+    ASSERT_EQ(::poll(&readable, 1, 10'000), 1);
+    EXPECT_NE(readable.revents & POLLRDHUP, 0) << "the end was not there along with the bytes";
+    EXPECT_EQ(c.receive_all(), "answer");
+  }
+  host.stop();
+}
+
 TEST(closing, the_peers_half_close_leaves_sending_open) {
   engine_host host({.ended = [](stream& s) {
     EXPECT_EQ(s.send(chain::copy_of(pattern(0, 300'000))), send_result::queued);

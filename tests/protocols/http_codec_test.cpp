@@ -110,6 +110,72 @@ TEST_F(http_codec, reads_what_a_browser_sends) {
       "field Upgrade=websocket\nfield X-Empty=\nend\n");
 }
 
+// Fields of every length around the 16 bytes that are looked at in one step, and with every kind of white
+// space.
+TEST_F(http_codec, fields_of_every_length_are_read_as_they_are) {
+  for (std::size_t name_bytes = 1; name_bytes != 36; ++name_bytes) {
+    for (std::size_t value_bytes = 0; value_bytes != 36; ++value_bytes) {
+      const std::string name(name_bytes, 'N');
+      const std::string value = value_bytes == 0 ? "" : "v" + std::string(value_bytes - 1, ' ');
+      const std::string kept = value_bytes < 2 ? value : value.substr(0, value_bytes - 1) + "w";
+      for (const char* const before : {"", " ", "  ", "\t"}) {
+        for (const char* const behind : {"", " ", "\t "}) {
+          const std::string line = name + ":" + before + kept + behind + "\r\n";
+          const std::string expected = "field " + name + "=" + kept + "\n";
+          const outcome first = run_whole("GET / HTTP/1.1\r\n" + line + "Host: a\r\n\r\n");
+          ASSERT_NE(first.log.find(expected + "field Host=a\nend\n"), std::string::npos) << line << first.log;
+          const outcome last = run_whole("GET / HTTP/1.1\r\nHost: a\r\n" + line + "\r\n" + canary);
+          ASSERT_NE(last.log.find("field Host=a\n" + expected + "end\n"), std::string::npos)
+              << line << last.log;
+          ASSERT_EQ(last.messages, 2);
+        }
+      }
+    }
+  }
+}
+
+// Whatever is wrong with a head: the answer of a whole one, which is read by a shortcut where it can be, is
+// that of one which comes byte by byte, which cannot be.
+TEST_F(http_codec, one_wrong_byte_anywhere_is_found_by_shortcut_and_by_steps) {
+  const std::string good =
+      "GET /path?query HTTP/1.1\r\nHost: www.example.org:8080\r\nUpgrade-Insecure-Requests: 1\r\n"
+      "Content-Length: 0\r\nX: y\r\n\r\n";
+  ASSERT_EQ(run_whole(good).messages, 1);
+  constexpr std::string_view wrong{"\0\t\n\r :?#,-@[\x7f\x80\xff", 15};
+  for (std::size_t at = 0; at != good.size(); ++at) {
+    for (const char c : wrong) {
+      std::string bytes = good;
+      bytes[at] = c;
+      const outcome whole = run_whole(bytes + canary);
+      const outcome apart = run_pieces(bytes + canary, 1);
+      ASSERT_EQ(whole.log, apart.log) << "byte " << at << " is " << static_cast<int>(c);
+      bytes = good;
+      bytes.insert(at, 1, c);
+      ASSERT_EQ(run_whole(bytes + canary).log, run_pieces(bytes + canary, 1).log)
+          << "before byte " << at << ": " << static_cast<int>(c);
+    }
+  }
+}
+
+TEST_F(http_codec, limits_hold_for_the_shortcut_to_the_byte) {
+  const std::string line = "GET /" + std::string(40, 'x') + " HTTP/1.1";
+  const std::string head = line + "\r\nHost: a\r\nX: y\r\n\r\n";
+  const auto status = [&](std::uint32_t line_bytes, std::size_t head_bytes, std::uint16_t fields) {
+    http::limits most;
+    most.request_line = line_bytes;
+    most.head_bytes = static_cast<std::uint32_t>(head_bytes);
+    most.fields = fields;
+    http_codec_session s{most};
+    s.feed(one_segment(head));
+    return s.messages() == 1 ? 200 : static_cast<int>(s.fault().status);
+  };
+  const auto line_bytes = static_cast<std::uint32_t>(line.size());
+  EXPECT_EQ(status(line_bytes, head.size(), 2), 200);
+  EXPECT_EQ(status(line_bytes - 1, head.size(), 2), 414);
+  EXPECT_EQ(status(line_bytes, head.size() - 1, 2), 431);
+  EXPECT_EQ(status(line_bytes, head.size(), 1), 431);
+}
+
 TEST_F(http_codec, absolute_form_wins_over_host) {
   const outcome o = run_whole("GET http://b.example:81/p?q HTTP/1.1\r\nHost: a\r\n\r\n");
   EXPECT_NE(o.log.find("path=/p query=q authority=b.example:81"), std::string::npos) << o.log;

@@ -5,6 +5,7 @@
 #include <catenet/http/status.hpp>
 
 #include "http/conditional.hpp"
+#include "http/head_lines.hpp"
 #include "http/mime.hpp"
 #include "http/sessions.hpp"
 
@@ -91,7 +92,7 @@ sessions::outcome sessions::conclude(batch& b, exchange& x, bool more_follows) {
     if (service_.on_access) tell_access(x);
     return outcome::over;
   }
-  x.close_after = must_close(x);
+  x.close_after = must_close(b, x);
   if (x.piecewise)
     end_pieces(b, x);
   else
@@ -151,13 +152,13 @@ void sessions::explain(exchange& x, const std::exception_ptr& what) {
   x.answer(why.status, why.reason);
 }
 
-bool sessions::wants_close(const exchange& x) const {
-  return !x.head.keep_alive || x.close_after || x.cut || core_.draining();
+bool sessions::wants_close(const exchange& x, bool draining) {
+  return !x.head.keep_alive || x.close_after || x.cut || draining;
 }
 
 // With what the handler left unread in view.
-bool sessions::must_close(const exchange& x) const {
-  if (wants_close(x)) return true;
+bool sessions::must_close(const batch& b, const exchange& x) const {
+  if (wants_close(x, b.draining)) return true;
   if (x.piecewise && x.framing == framing::close) return true;
   if (x.conn == nullptr || !x.body_left()) return false;
   return x.broken || x.continue_owed || (!x.head.chunked && x.decoder.left() > service_.options.discard_max);
@@ -173,7 +174,10 @@ response_head sessions::head_of(exchange& x) {
     h.persistence = persistence::close;
   else if (x.head.minor == 0)
     h.persistence = persistence::keep_alive;
-  if (!x.has_date) h.date = date();
+  if (h.status == 200 && !x.has_date) [[likely]]
+    h.opening = opening_;
+  else if (!x.has_date)
+    h.date = {date_, sizeof date_};
   if (!x.has_type) h.type = x.default_type;
   h.server = service_.options.server_name;
   h.fields = x.fields.view();
@@ -225,9 +229,33 @@ void sessions::compress(exchange& x) {
   x.payload = std::move(packed);
 }
 
+// Most answers: 200 with a short text, on a connection that goes on.
+bool sessions::is_plain(const exchange& x) {
+  return x.status == 200 && !x.has_date && !x.close_after && !x.take_over && x.payload.empty() &&
+         x.text.size() <= text_bytes_max && x.head.minor != 0 && x.head.method != method::head;
+}
+
+// What write_answer() would write, in fewer steps.
+void sessions::write_plain(batch& b, exchange& x, bool more_follows) {
+  const std::string_view text = x.text.view();
+  const std::string_view fields = x.fields.view();
+  const std::string_view type = x.has_type ? std::string_view{} : x.default_type;
+  const std::size_t most = opening_.size() + type.size() + fields.size() + head_lines_bytes_max + text.size();
+  char* at = b.out.room(most, more_follows ? batch_block_bytes : 0);
+  if (at == nullptr) return b.to.abort();
+  at = put(at, opening_);
+  if (!type.empty()) at = put_type(at, type);
+  at = put(put_length(put(at, fields), text.size()), "\r\n");
+  b.out.written_to(put(at, text));
+  x.body_bytes = text.size();
+}
+
 void sessions::write_answer(batch& b, exchange& x, bool more_follows) {
   if (service_.options.compression.on) [[unlikely]]
     compress(x);
+  renew_dates();
+  if (is_plain(x)) [[likely]]
+    return write_plain(b, x, more_follows);
   response_head h = head_of(x);
   const std::uint64_t bytes = x.payload.empty() ? x.text.size() : x.payload.bytes();
   h.length = bytes;
@@ -236,23 +264,18 @@ void sessions::write_answer(batch& b, exchange& x, bool more_follows) {
   const bool copied = with_body && (x.payload.empty() ? bytes <= text_bytes_max
                                                       : bytes <= copy_bytes_max && in_memory(x.payload));
   const std::size_t most = head_size_max(h) + (copied ? bytes : 0);
-  reservation r = b.out.reserve(more_follows && b.room < most ? std::max(most, batch_block_bytes) : most);
-  if (!r) return b.to.abort();
-  char* const begin = reinterpret_cast<char*>(r.bytes().data());
-  char* end = write_head(begin, h);
+  char* at = b.out.room(most, more_follows ? batch_block_bytes : 0);
+  if (at == nullptr) return b.to.abort();
+  at = write_head(at, h);
   if (copied && x.payload.empty())
-    std::memcpy(end, x.text.view().data(), bytes);
+    at = put(at, x.text.view());
   else if (copied)
-    x.payload.copy_to(r.bytes().subspan(static_cast<std::size_t>(end - begin)));
-  if (copied) end += bytes;
-  const auto written = static_cast<std::size_t>(end - begin);
-  b.room = r.bytes().size() - written;
-  r.commit(written);
+    at += x.payload.copy_to({reinterpret_cast<std::byte*>(at), bytes});
+  b.out.written_to(at);
   if (!with_body || copied) return;
-  b.room = 0;
   if (!x.payload.empty())
-    b.out.append(std::move(x.payload));
-  else if (!b.out.append_copy(x.text.view()))
+    b.out.all().append(std::move(x.payload));
+  else if (!b.out.all().append_copy(x.text.view()))
     b.to.abort();
 }
 
@@ -260,13 +283,15 @@ void sessions::write_answer(batch& b, exchange& x, bool more_follows) {
 void sessions::begin_pieces(exchange& x, chain& out) {
   x.piecewise = true;
   if (x.status == 0) x.status = 200;
-  x.close_after = wants_close(x) || x.continue_owed;  // nobody knows whether the body will come
+  x.close_after =
+      wants_close(x, core_.draining()) || x.continue_owed;  // nobody knows whether the body will come
   if (const compression& o = service_.options.compression;
       o.on && !x.has_length && !never_has_body(x.status)) {
     const coding c = choose_coding(x);
     x.packs = compressor::make(c, o.level);
     if (x.packs) x.rs.header("Content-Encoding", name_of(c));
   }
+  renew_dates();
   response_head h = head_of(x);
   if (h.framing != framing::none)
     h.framing = x.has_length ? framing::length : x.head.minor == 0 ? framing::close : framing::chunks;
@@ -347,24 +372,23 @@ bool sessions::frame(exchange& x, chain&& piece, chain& out) {
 
 void sessions::end_pieces(batch& b, exchange& x) {
   if (chain last; x.packs && !x.cut && !x.bodiless()) {
-    if (!pack(x, last, compressor::until::end) || !frame(x, std::move(last), b.out)) b.to.abort();
+    if (!pack(x, last, compressor::until::end) || !frame(x, std::move(last), b.out.all())) b.to.abort();
   }
   if (x.framing == framing::chunks && !x.cut && !x.bodiless()) {
     const std::string_view trailers = x.trailers ? std::string_view{*x.trailers} : std::string_view{};
-    if (!b.out.append_copy("0\r\n") || !b.out.append_copy(trailers) || !b.out.append_copy("\r\n"))
-      b.to.abort();
-    b.room = 0;
+    chain& out = b.out.all();
+    if (!out.append_copy("0\r\n") || !out.append_copy(trailers) || !out.append_copy("\r\n")) b.to.abort();
   }
   // A body shorter than was promised can be told by the connection's end only.
   if (x.framing == framing::length && x.length != 0 && !x.bodiless()) x.close_after = true;
 }
 
 send_result sessions::flush(batch& b) {
-  b.room = 0;
-  if (b.out.empty()) return send_result::sent;
-  const send_result result = b.to.send(std::move(b.out));
+  chain& out = b.out.all();
+  if (out.empty()) return send_result::sent;
+  const send_result result = b.to.send(std::move(out));
   if (result == send_result::over_limit) b.to.abort();
-  b.out.clear();
+  out.clear();
   return result;
 }
 
@@ -381,13 +405,15 @@ void sessions::send_aside(exchange& x, chain&& bytes, send_result& result) {
   if (result == send_result::over_limit) x.wire->abort();
 }
 
-// The date is written once a second.
-std::string_view sessions::date() {
-  if (const std::int64_t now = core_.unix_seconds(); now != date_second_) {
-    date_second_ = now;
-    write_http_date(date_, now);
-  }
-  return {date_, sizeof date_};
+// The date, and the beginning of most answers.
+void sessions::write_dates() {
+  date_second_ = core_.unix_seconds();
+  write_http_date(date_, date_second_);
+  response_head h;
+  h.date = {date_, sizeof date_};
+  h.server = service_.options.server_name;
+  opening_.resize(head_size_max(h));
+  opening_.resize(static_cast<std::size_t>(write_opening(opening_.data(), h) - opening_.data()));
 }
 
 }  // namespace catenet::http

@@ -1,7 +1,6 @@
 // Looking fields up, and reading one field line.
 #include <catenet/http/fields.hpp>
 
-#include "http/chars.hpp"
 #include "http/scan.hpp"
 
 namespace catenet::http {
@@ -41,19 +40,11 @@ bool fields::lists(std::string_view name, std::string_view element) const {
   return false;
 }
 
-fault read_field_line(const char* base, const char* line, const char* end, fields* into) {
-  const char* colon = skip_token(line, end);
-  if (colon == end || *colon != ':' || colon == line) [[unlikely]] {
-    if (*line == ' ' || *line == '\t') return {400, "a header line begins with white space"};
-    if (colon == end) return {400, "a header line has no colon"};
-    if (*colon == ' ' || *colon == '\t') return {400, "white space before a colon"};
-    return {400, "a header name is not a token"};
-  }
-  if (into == nullptr) return {};
-  const std::string_view value = trimmed(colon + 1, end);
-  into->add(static_cast<std::size_t>(line - base), static_cast<std::size_t>(colon - line),
-            static_cast<std::size_t>(value.data() - base), value.size());
-  return {};
+fault field_line_fault(const char* line, const char* colon, const char* end) {
+  if (*line == ' ' || *line == '\t') return {400, "a header line begins with white space"};
+  if (colon == end) return {400, "a header line has no colon"};
+  if (*colon == ' ' || *colon == '\t') return {400, "white space before a colon"};
+  return {400, "a header name is not a token"};
 }
 
 }  // namespace catenet::http

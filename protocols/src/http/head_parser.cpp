@@ -31,14 +31,27 @@ scan_bounds bounds_of(const limits& most) {
 progress index_head(const char* base, std::size_t size, const limits& most, head_scan& s, request_head& head,
                     fault& why) {
   head.fields.reset(base);
+  if (s.at == 0 && read_quickly(base, size, most, head)) [[likely]]
+    return progress::complete;
+  head.fields.reset(base);
+  request_meaning meaning;
   const progress p = scan_lines(
       base, size, bounds_of(most), s, why,
       [&](std::string_view line) { return read_request_line(line, head); },
-      [&](const char* line, const char* end) { return read_field_line(base, line, end, &head.fields); });
+      [&](const char* line, const char* end) {
+        return read_field_line(line, end, [&](std::string_view name, std::string_view value) {
+          head.fields.add(name, value);
+          meaning.add(name, value);
+        });
+      });
   if (p != progress::complete) return p;
   head.bytes = s.line;
-  why = read_request_fields(head);
+  why = meaning.tell(head);
   return why ? progress::broken : p;
+}
+
+fault check_field_line(const char* line, const char* end) {
+  return read_field_line(line, end, [](std::string_view, std::string_view) {});
 }
 
 // Checks the lines that are complete, and indexes nothing.
@@ -49,7 +62,7 @@ progress check_head(const char* base, std::size_t size, const limits& most, head
         request_head scratch;
         return read_request_line(line, scratch);
       },
-      [&](const char* line, const char* end) { return read_field_line(base, line, end, nullptr); });
+      &check_field_line);
 }
 
 // Room for at least `least` bytes; the `length` bytes gathered so far move along.
@@ -160,7 +173,7 @@ trailer_parser::progress trailer_parser::next(chain& input, const limits& most) 
     const char* base = text_of(block_);
     const progress p = scan_lines(
         base, length_ + take, bounds, scan_, fault_, [](std::string_view) { return fault{}; },
-        [&](const char* line, const char* end) { return read_field_line(base, line, end, nullptr); });
+        &check_field_line);
     if (p == progress::broken) return p;
     const std::size_t used = p == progress::complete ? scan_.line - length_ : take;
     length_ += static_cast<std::uint32_t>(used);

@@ -99,7 +99,9 @@ reply_parser::progress scan_reply(const char* base, std::size_t size, const limi
         return read_status_line(line, scratch);
       },
       [&](const char* line, const char* end) {
-        return read_field_line(base, line, end, head == nullptr ? nullptr : &head->fields);
+        return read_field_line(line, end, [&](std::string_view name, std::string_view value) {
+          if (head != nullptr) head->fields.add(name, value);
+        });
       });
 }
 

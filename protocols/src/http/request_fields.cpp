@@ -9,60 +9,6 @@ namespace catenet::http {
 
 namespace {
 
-// What was seen on the way through the fields.
-struct seen {
-  std::string_view host, length, coding, expect;
-  std::uint8_t hosts = 0, lengths = 0, codings = 0;  // 2 stands for more than one
-  bool expects = false;
-  bool close = false, keep = false, upgrade_option = false, upgrade_field = false;
-};
-
-void once(std::uint8_t& count, std::string_view& kept, std::string_view value) {
-  if (count++ == 0) kept = value;
-  if (count > 2) count = 2;
-}
-
-void read_connection(std::string_view value, seen& s) {
-  for_each_element(value, [&](std::string_view option) {
-    if (equal_ignoring_case(option, "close")) s.close = true;
-    if (equal_ignoring_case(option, "keep-alive")) s.keep = true;
-    if (equal_ignoring_case(option, "upgrade")) s.upgrade_option = true;
-    return true;
-  });
-}
-
-void look_at(const field& one, seen& s) {
-  const char* name = one.name.data();
-  switch (one.name.size()) {
-    case 4:
-      if (is_name(name, "host")) once(s.hosts, s.host, one.value);
-      break;
-    case 6:
-      if (is_name(name, "expect")) {
-        if (!s.expects)
-          s.expect = one.value;
-        else if (!equal_ignoring_case(s.expect, one.value))
-          s.expect = "several";
-        s.expects = true;
-      }
-      break;
-    case 7:
-      if (is_name(name, "upgrade")) s.upgrade_field = true;
-      break;
-    case 10:
-      if (is_name(name, "connection")) read_connection(one.value, s);
-      break;
-    case 14:
-      if (is_name(name, "content-length")) once(s.lengths, s.length, one.value);
-      break;
-    case 17:
-      if (is_name(name, "transfer-encoding")) once(s.codings, s.coding, one.value);
-      break;
-    default:
-      break;
-  }
-}
-
 fault read_coding(std::string_view list, request_head& head) {
   unsigned chunked = 0;
   bool last_is_chunked = false;
@@ -77,22 +23,6 @@ fault read_coding(std::string_view list, request_head& head) {
   if (chunked != 1) return {400, "chunked is applied more than once"};
   if (others) return {501, "only the transfer coding chunked is spoken here"};
   head.chunked = true;
-  return {};
-}
-
-fault read_framing(const seen& s, request_head& head) {
-  head.chunked = false;
-  head.has_length = s.lengths != 0;
-  head.content_length = 0;
-  if (s.codings != 0) {
-    if (head.has_length) return {400, "Content-Length together with Transfer-Encoding"};
-    if (head.minor == 0) return {400, "Transfer-Encoding in HTTP/1.0"};
-    if (s.codings > 1) return {400, "more than one Transfer-Encoding"};
-    return read_coding(s.coding, head);
-  }
-  if (s.lengths > 1) return {400, "more than one Content-Length"};
-  if (head.has_length && !read_decimal(s.length, head.content_length))
-    return {400, "Content-Length is not a decimal number below 2^63"};
   return {};
 }
 
@@ -112,22 +42,69 @@ bool read_decimal(std::string_view digits, std::uint64_t& value) {
   return true;
 }
 
-fault read_request_fields(request_head& head) {
-  seen s;
-  for (std::size_t i = 0; i != head.fields.size(); ++i) look_at(head.fields[i], s);
+void request_meaning::add_connection(std::string_view value) {
+  for_each_element(value, [&](std::string_view option) {
+    if (equal_ignoring_case(option, "close")) close_ = true;
+    if (equal_ignoring_case(option, "keep-alive")) keep_ = true;
+    if (equal_ignoring_case(option, "upgrade")) upgrade_option_ = true;
+    return true;
+  });
+}
 
-  if (s.hosts > 1) return {400, "more than one Host"};
-  if (s.hosts == 0 && head.minor != 0) return {400, "Host is missing"};
-  if (s.hosts == 1 && !valid_authority(s.host, sizeof "GET / HTTP/1.1")) return {400, "Host is not valid"};
-  if (head.authority.empty()) head.authority = s.host;
+void request_meaning::add_other(std::string_view name, std::string_view value) {
+  const auto is = [&](std::string_view lower) {
+    const bool same = name.size() == lower.size() && is_name(name.data(), lower);
+    others_ = others_ || same;
+    return same;
+  };
+  if (is("connection")) {
+    add_connection(value);
+  } else if (is("content-length")) {
+    if (lengths_++ == 0) length_ = value;
+  } else if (is("transfer-encoding")) {
+    if (codings_++ == 0) coding_ = value;
+  } else if (is("upgrade")) {
+    upgrade_field_ = true;
+  } else if (is("expect")) {
+    if (!expects_)
+      expect_ = value;
+    else if (!equal_ignoring_case(expect_, value))
+      expect_ = "several";
+    expects_ = true;
+  }
+}
 
-  if (fault f = read_framing(s, head)) return f;
+fault request_meaning::tell_framing(request_head& head) const {
+  head.has_length = lengths_ != 0;
+  if (codings_ != 0) {
+    if (head.has_length) return {400, "Content-Length together with Transfer-Encoding"};
+    if (head.minor == 0) return {400, "Transfer-Encoding in HTTP/1.0"};
+    if (codings_ > 1) return {400, "more than one Transfer-Encoding"};
+    return read_coding(coding_, head);
+  }
+  if (lengths_ > 1) return {400, "more than one Content-Length"};
+  if (head.has_length && !read_decimal(length_, head.content_length))
+    return {400, "Content-Length is not a decimal number below 2^63"};
+  return {};
+}
 
-  head.keep_alive = head.minor == 0 ? s.keep && !s.close : !s.close;
-  head.upgrade = head.minor != 0 && s.upgrade_option && s.upgrade_field;
-  head.expect_continue = false;
-  if (s.expects && head.minor != 0) {
-    if (!equal_ignoring_case(s.expect, "100-continue"))
+fault request_meaning::tell(request_head& head) const {
+  if (hosts_ > 1) return {400, "more than one Host"};
+  if (hosts_ == 0 && head.minor != 0) return {400, "Host is missing"};
+  if (hosts_ == 1 && !valid_authority(host_, sizeof "GET / HTTP/1.1")) return {400, "Host is not valid"};
+  if (head.authority.empty()) head.authority = host_;
+
+  head.chunked = head.has_length = head.upgrade = head.expect_continue = false;
+  head.content_length = 0;
+  head.keep_alive = head.minor != 0;
+  if (!others_) [[likely]]
+    return {};
+
+  if (fault f = tell_framing(head)) return f;
+  head.keep_alive = head.minor == 0 ? keep_ && !close_ : !close_;
+  head.upgrade = head.minor != 0 && upgrade_option_ && upgrade_field_;
+  if (expects_ && head.minor != 0) {
+    if (!equal_ignoring_case(expect_, "100-continue"))
       return {417, "only the expectation 100-continue is met here"};
     head.expect_continue = true;
   }

@@ -3,9 +3,8 @@
 #include <catenet/http/response.hpp>
 
 #include "http/exchange.hpp"
+#include "http/head_lines.hpp"
 #include "http/sessions.hpp"
-
-#include <cstring>
 
 namespace catenet::http {
 
@@ -32,7 +31,7 @@ void begin_body(exchange& x, std::string_view media_type) {
   if (x.status == 0) x.status = 200;
   x.answered = true;
   x.default_type = media_type;
-  if (!x.text.empty()) x.text.clear();
+  x.text.clear();
   x.payload.clear();
 }
 
@@ -65,15 +64,10 @@ response& response::type(std::string_view media_type) {
   exchange& x = exchange_;
   if (!valid_value(media_type) || x.has_type) x.refused = true;
   x.has_type = true;
-  constexpr std::string_view name = "Content-Type: ";
-  if (char* at = x.fields.room(name.size() + media_type.size() + 2)) {
-    std::memcpy(at, name.data(), name.size());
-    std::memcpy(at + name.size(), media_type.data(), media_type.size());
-    at += name.size() + media_type.size();
-    std::memcpy(at, "\r\n", 2);
-    x.fields.written_to(at + 2);
+  if (char* at = x.fields.room(media_type.size() + head_lines_bytes_max)) {
+    x.fields.written_to(put_type(at, media_type));
   } else {
-    x.fields.append(name);
+    x.fields.append("Content-Type: ");
     x.fields.append(media_type);
     x.fields.append("\r\n");
   }

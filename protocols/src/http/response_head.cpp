@@ -3,6 +3,7 @@
 #include <catenet/http/status.hpp>
 
 #include "http/chars.hpp"
+#include "http/head_lines.hpp"
 
 #include <algorithm>
 #include <cstring>
@@ -10,19 +11,6 @@
 namespace catenet::http {
 
 namespace {
-
-char* put(char* out, std::string_view text) {
-  if (text.empty()) return out;
-  std::memcpy(out, text.data(), text.size());
-  return out + text.size();
-}
-
-// A literal: its size is known, so the copy is a few moves.
-template <std::size_t N>
-char* put(char* out, const char (&text)[N]) {
-  std::memcpy(out, text, N - 1);
-  return out + N - 1;
-}
 
 char* put_two(char* out, unsigned value) {
   out[0] = static_cast<char>('0' + value / 10 % 10);
@@ -66,10 +54,10 @@ civil civil_of(std::int64_t days) {
 std::size_t head_size_max(const response_head& head) {
   constexpr std::size_t fixed =
       192;  // status line, the names of our own fields, digits, the longest Connection
-  return fixed + head.server.size() + head.type.size() + head.fields.size();
+  return fixed + head.opening.size() + head.server.size() + head.type.size() + head.fields.size();
 }
 
-char* write_head(char* out, const response_head& head) {
+char* write_opening(char* out, const response_head& head) {
   if (head.status == 200) [[likely]] {
     out = put(out, "HTTP/1.1 200 OK\r\n");
   } else {
@@ -85,11 +73,17 @@ char* write_head(char* out, const response_head& head) {
     out = put(out + http_date_bytes, "\r\n");
   }
   if (!head.server.empty()) out = put(put(put(out, "Server: "), head.server), "\r\n");
-  if (!head.type.empty()) out = put(put(put(out, "Content-Type: "), head.type), "\r\n");
-  if (head.persistence != persistence::implied) out = put(out, line_of(head.persistence));
+  return out;
+}
+
+char* write_head(char* out, const response_head& head) {
+  out = head.opening.empty() ? write_opening(out, head) : put(out, head.opening);
+  if (!head.type.empty()) out = put_type(out, head.type);
+  if (head.persistence != persistence::implied) [[unlikely]]
+    out = put(out, line_of(head.persistence));
   out = put(out, head.fields);
   if (head.framing == framing::length)
-    out = put(write_decimal(put(out, "Content-Length: "), head.length), "\r\n");
+    out = put_length(out, head.length);
   else if (head.framing == framing::chunks)
     out = put(out, "Transfer-Encoding: chunked\r\n");
   return put(out, "\r\n");

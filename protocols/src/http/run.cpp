@@ -3,6 +3,7 @@
 #include <catenet/engine/log.hpp>
 #include <catenet/engine/stream.hpp>
 
+#include "http/chars.hpp"
 #include "http/percent.hpp"
 #include "http/sessions.hpp"
 
@@ -54,7 +55,7 @@ bool sessions::step(batch& b, reading& r) {
   if (begin(b, r) != outcome::answered) return false;
   if (r.parser->in_place()) r.input->consume(r.x->head_bytes.empty() ? r.x->head.bytes : 0);
   r.parser->reset();
-  r.x->reset();
+  if (!r.input->empty()) r.x->reset();  // otherwise it is given back
   if (b.out.bytes() < batch_bytes_max) return true;
   if (flush(b) != send_result::queued) return !r.s.closing();
   r.conn = &connection_of(r.s);
@@ -213,7 +214,8 @@ bool sessions::find_route(exchange& x) {
     x.answer(501, "the method is not known");
     return false;
   }
-  const bool escaped = path.find('%') != std::string_view::npos;
+  const char* const path_end = path.data() + path.size();
+  const bool escaped = find_byte(path.data(), path_end, '%') != path_end;
   if (escaped) {
     if (!decode_path(path, x.decoded)) {
       x.answer(400, "the path has an escape that is not valid");

@@ -10,20 +10,62 @@
 #include <catenet/http/head_parser.hpp>
 #include <catenet/http/request_head.hpp>
 
+#include "http/chars.hpp"
+
 #include <algorithm>
 #include <cstddef>
 #include <string_view>
 
 namespace catenet::http {
 
-/// One field line without its CR LF; with `into`, adds it to the index.
-fault read_field_line(const char* base, const char* line, const char* end, fields* into);
+/// Why a line whose name ends at `colon` is no field line.
+fault field_line_fault(const char* line, const char* colon, const char* end);
+
+/// One field line; *end is its CR. Calls add(its name, its value).
+template <class Add>
+fault read_field_line(const char* line, const char* end, Add&& add) {
+  const char* const colon = skip_token(line, end);
+  if (colon == end || *colon != ':' || colon == line) [[unlikely]]
+    return field_line_fault(line, colon, end);
+  add(std::string_view{line, static_cast<std::size_t>(colon - line)}, trimmed(colon + 1, end));
+  return {};
+}
 
 /// The request line without its CR LF; fills in method, target, path, query, authority, version.
 fault read_request_line(std::string_view line, request_head& head);
 
-/// What the fields mean together: Host, framing, Connection, Expect, Upgrade. The request line has been read.
-fault read_request_fields(request_head& head);
+/// What a request's fields mean together: Host, framing, Connection, Expect, Upgrade.
+class request_meaning {
+ public:
+  /// Each field, in its order.
+  void add(std::string_view name, std::string_view value) {
+    if (name.size() == 4 && is_name(name.data(), "host")) {
+      if (hosts_++ == 0) host_ = value;
+    } else if (name.size() < 32 && (lengths_that_matter >> name.size() & 1) != 0) {
+      add_other(name, value);
+    }
+  }
+  /// Behind the last one, once the request line has been read as well.
+  fault tell(request_head& head) const;
+
+ private:
+  // Of "expect", "upgrade", "connection", "content-length", "transfer-encoding".
+  static constexpr std::uint32_t lengths_that_matter = 1 << 6 | 1 << 7 | 1 << 10 | 1 << 14 | 1 << 17;
+  void add_other(std::string_view name, std::string_view value);
+  void add_connection(std::string_view value);
+  fault tell_framing(request_head& head) const;
+
+  std::string_view host_, length_, coding_, expect_;
+  std::uint16_t hosts_ = 0, lengths_ = 0, codings_ = 0;  // no more than there may be fields
+  bool others_ = false;                                  // one that matters, besides Host
+  bool expects_ = false;
+  bool close_ = false, keep_ = false, upgrade_option_ = false, upgrade_field_ = false;
+};
+
+/// Reads a whole head that looks as nearly all do, in one go: fills in `head` as the steps would. False, and
+/// `head` left somehow, for any other: one that is not complete, wrong, too long, or just unusual; then the
+/// steps are taken.
+bool read_quickly(const char* base, std::size_t size, const limits& most, request_head& head);
 
 /// Host [":" port] without userinfo (RFC 3986 §3.2.2); not empty. As many bytes before it may be read.
 bool valid_authority(std::string_view authority, std::size_t bytes_before = 0);

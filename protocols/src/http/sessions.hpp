@@ -8,6 +8,7 @@
 
 #include "http/address_set.hpp"
 #include "http/exchange.hpp"
+#include "http/gathering.hpp"
 #include "http/routes.hpp"
 
 #include <atomic>
@@ -85,15 +86,17 @@ class sessions final : public protocol {
  private:
   /// Answers of one stream, gathered on their way out.
   struct batch {
-    batch(sessions& of, stream& s) : home(of), to(s), outer(of.batch_) { of.batch_ = this; }
+    batch(sessions& of, stream& s) : home(of), to(s), outer(of.batch_), draining(of.core_.draining()) {
+      of.batch_ = this;
+    }
     ~batch() { home.batch_ = outer; }
     batch(const batch&) = delete;
     batch& operator=(const batch&) = delete;
     sessions& home;
     stream& to;
     batch* outer;
-    chain out;
-    std::size_t room = 0;  // behind the end of out
+    gathering out;
+    const bool draining;  // of the core; that begins between two turns
   };
   enum class outcome : std::uint8_t {
     answered,  // the next request may come
@@ -121,6 +124,8 @@ class sessions final : public protocol {
   void settle(exchange& x);
   void explain(exchange& x, const std::exception_ptr& what);
   void write_answer(batch& b, exchange& x, bool more_follows);
+  [[nodiscard]] static bool is_plain(const exchange& x);
+  void write_plain(batch& b, exchange& x, bool more_follows);
   void compress(exchange& x);
   [[nodiscard]] static bool is_packable(const exchange& x);
   [[nodiscard]] static coding choose_coding(exchange& x);
@@ -129,11 +134,15 @@ class sessions final : public protocol {
   bool frame(exchange& x, chain&& piece, chain& out);
   void end_pieces(batch& b, exchange& x);
   [[nodiscard]] response_head head_of(exchange& x);
-  [[nodiscard]] bool wants_close(const exchange& x) const;
-  [[nodiscard]] bool must_close(const exchange& x) const;
+  [[nodiscard]] static bool wants_close(const exchange& x, bool draining);
+  [[nodiscard]] bool must_close(const batch& b, const exchange& x) const;
   send_result flush(batch& b);
   void flush_gathered(stream& s);
-  std::string_view date();
+  void renew_dates() {  // once a second
+    if (core_.unix_seconds() != date_second_) [[unlikely]]
+      write_dates();
+  }
+  void write_dates();
 
   // sessions.cpp: connections and their bodies
   void go_on(connection& c);
@@ -175,7 +184,8 @@ class sessions final : public protocol {
   std::unordered_map<stream*, ip_address> addresses_;  // where connections of an address are limited
   std::unordered_map<ip_address, std::uint32_t, ip_address_hash> per_address_;
   std::int64_t date_second_ = -1;
-  char date_[http_date_bytes];
+  char date_[http_date_bytes];  // what a head says of that second
+  std::string opening_;         // of an answer with status 200
 };
 
 }  // namespace catenet::http

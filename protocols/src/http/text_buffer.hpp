@@ -1,8 +1,9 @@
 // Text that is mostly short: the first bytes in place, what is longer in a string that keeps its memory.
 #pragma once
 
+#include "http/put.hpp"
+
 #include <cstddef>
-#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -14,8 +15,7 @@ class text_buffer {
   void append(std::string_view text) {
     if (text.empty()) return;
     if (overflow_.empty() && text.size() <= Inline - size_) {
-      std::memcpy(inline_ + size_, text.data(), text.size());
-      size_ += text.size();
+      size_ = static_cast<std::size_t>(put(inline_ + size_, text) - inline_);
       return;
     }
     if (overflow_.empty()) overflow_.assign(inline_, size_);
@@ -38,6 +38,8 @@ class text_buffer {
   }
   void clear() {
     size_ = 0;
+    if (overflow_.empty()) [[likely]]
+      return;
     if (overflow_.capacity() > keep_max) overflow_ = std::string{};
     overflow_.clear();
   }

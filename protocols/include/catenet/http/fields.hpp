@@ -84,9 +84,13 @@ class fields {
     base_ = base;
     count_ = 0;
   }
-  void add(std::size_t name, std::size_t name_bytes, std::size_t value, std::size_t value_bytes) {
-    places_[count_++] = {static_cast<std::uint16_t>(name), static_cast<std::uint16_t>(name_bytes),
-                         static_cast<std::uint16_t>(value), static_cast<std::uint16_t>(value_bytes)};
+  /// Both behind the base, and less than 64 KiB away.
+  void add(std::string_view name, std::string_view value) {
+    const auto places = [&](std::string_view text) {
+      return static_cast<std::uint16_t>(text.data() - base_);
+    };
+    places_[count_++] = {places(name), static_cast<std::uint16_t>(name.size()), places(value),
+                         static_cast<std::uint16_t>(value.size())};
   }
 
  private:

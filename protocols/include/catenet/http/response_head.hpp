@@ -27,12 +27,15 @@ struct response_head {
   std::string_view server;   ///< of the field Server, or empty
   std::string_view type;     ///< of the content, or empty
   std::string_view fields;   ///< whole lines, each checked and ended by CR LF
+  std::string_view opening;  ///< status line, Date and Server as write_opening() wrote them once, or empty
 };
 
 /// Most bytes that write_head() writes.
 std::size_t head_size_max(const response_head& head);
 /// Writes status line, fields and the empty line; returns the end.
 char* write_head(char* out, const response_head& head);
+/// Writes the status line, Date and Server only, which are the same in many answers; returns the end.
+char* write_opening(char* out, const response_head& head);
 
 /// A name that is a token and a value without control characters (RFC 9110 §5.5): nothing that could end a
 /// line.
