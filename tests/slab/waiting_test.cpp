@@ -359,6 +359,110 @@ TEST(waiting, a_home_that_sleeps_is_woken_by_what_comes_home) {
     }
 }
 
+// Two pools that one thread uses in turn.
+class two_pools : public ::testing::Test {
+ protected:
+  explicit two_pools(size_class_table classes) : d{small_depot(2_MiB, classes)} {}
+  void TearDown() override {
+    pool::make_current(&there);
+    there.turn();
+    pool::make_current(&here);
+    here.turn();
+    EXPECT_EQ(census(d), "");
+    EXPECT_EQ(d.wanted(), 0u);
+  }
+  template <typename Do>
+  void over_there(Do&& what) {
+    pool::make_current(&there);
+    what();
+    pool::make_current(&here);
+  }
+
+  depot d;
+  pool there{d}, here{d};
+};
+
+class waiting_for_another : public two_pools {
+ protected:
+  waiting_for_another() : two_pools({64_KiB}) {}
+};
+
+// Who knows that others wait has no more use of what comes back: it goes at once, not with the next turn.
+TEST_F(waiting_for_another, a_return_is_out_of_reach_of_the_next_rent) {
+  std::vector<lease> held;
+  over_there([&] {
+    while (lease l = lease::of(64_KiB)) held.push_back(std::move(l));
+  });
+  std::vector<int> order;
+  asker a{priority::read, order, 1};
+  EXPECT_EQ(here.rent_or_wait(a), nullptr);
+  over_there([&] {
+    there.turn();
+    held.pop_back();
+    EXPECT_EQ(there.rent(0), nullptr) << "it is the waiter's";
+  });
+  here.turn();
+  EXPECT_EQ(order, (std::vector{1}));
+  over_there([&] { held.clear(); });
+}
+
+// When nobody waits any more, both pools cache as they did: a return costs no read-modify-write.
+TEST_F(waiting_for_another, afterwards_caches_are_what_they_were) {
+  std::vector<lease> held;
+  over_there([&] {
+    while (lease l = lease::of(64_KiB)) held.push_back(std::move(l));
+  });
+  std::vector<int> order;
+  asker a{priority::read, order, 1};
+  EXPECT_EQ(here.rent_or_wait(a), nullptr);
+  over_there([&] {
+    there.turn();
+    held.clear();
+    there.turn();
+  });
+  for (int i = 0; i != 2; ++i) here.turn();
+  EXPECT_EQ(order, (std::vector{1}));
+  a.got.reset();
+  const auto pairs_are_free = [&] {
+    pool::current()->turn();
+    {
+      const lease warm = lease::of(64_KiB), warmer = lease::of(64_KiB);
+    }
+    const std::uint64_t before = atomic_rmw_count();
+    for (int i = 0; i != 10; ++i) {
+      const lease one = lease::of(64_KiB), two = lease::of(64_KiB);
+      EXPECT_TRUE(two);
+    }
+    EXPECT_EQ(atomic_rmw_count(), before);
+  };
+  pairs_are_free();
+  over_there(pairs_are_free);
+}
+
+class waiting_for_a_span : public two_pools {
+ protected:
+  waiting_for_a_span() : two_pools({4_KiB, 1_MiB}) {}
+};
+
+// Of the class that is wanted nobody has a block, but another cache's small ones stand where it could be.
+TEST_F(waiting_for_a_span, caches_of_other_classes_are_spilled_once) {
+  const lease one = lease::of(1_MiB);
+  over_there([&] {
+    std::vector<lease> small;
+    while (lease l = lease::of(4096)) small.push_back(std::move(l));
+    EXPECT_EQ(small.size(), 256u);
+  });
+  ASSERT_GT(d.statistics().classes[0].cached, 0u);
+  struct big : waiter {
+    big() : waiter(1, priority::read, [](waiter& w, lease l) { static_cast<big&>(w).got = std::move(l); }) {}
+    lease got;
+  } w;
+  EXPECT_EQ(here.rent_or_wait(w), nullptr);
+  over_there([&] { there.turn(); });
+  here.turn();
+  EXPECT_TRUE(w.got) << "the small ones lie in a cache";
+}
+
 // What arrived before anybody waited is found by who begins to wait.
 TEST(waiting, who_begins_to_wait_wakes_a_home_with_something_in_its_inbox) {
   depot d{small_depot(2_MiB, {1_MiB})};
