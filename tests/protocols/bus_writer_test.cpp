@@ -626,4 +626,45 @@ TEST(bus_writer_waiting, for_several_blocks_nobody_waits_with_some_in_hand) {
   }
 }
 
+task<> write_when_there_is_room(writer& w, unsigned who, int count, std::uint64_t bytes_max) {
+  std::mt19937_64 random(who);
+  for (int n = 0; n != count; ++n) {
+    const std::string text = message(who, static_cast<std::uint64_t>(n), 20 + random() % bytes_max);
+    slot s = co_await w.reserve(text.size());
+    EXPECT_TRUE(s);
+    s.write(text);
+    s.commit();
+  }
+}
+
+// Six blocks for three threads that fill them together, with messages of up to three blocks: all of them go
+// out, each writer's in order.
+TEST(bus_writer_threads, few_blocks_are_enough_for_writers_that_share_them) {
+  bus_slab memory{2_MiB};
+  bus::station here;
+  constexpr unsigned threads = 3;
+  constexpr int each = 100;
+  std::vector<lease> all = every_block();
+  all.resize(all.size() - 6);
+  memory.mine.spill_all();
+  reader in;
+  flusher out{here, {.count = 1}, [&](chain&& c) { in.feed(std::move(c)); }};
+  shared_blocks blocks;
+  std::vector<std::thread> running;
+  std::atomic<unsigned> working{threads};
+  for (unsigned who = 0; who != threads; ++who)
+    running.emplace_back([&, who] {
+      pool mine{memory.blocks};
+      bus::station there;
+      writer w{out, blocks, {.format = &frame::length_u32, .block_bytes = 64_KiB}};
+      const task<> work = write_when_there_is_room(w, who, each, 150'000);
+      EXPECT_TRUE(there.wait_until([&] { return work.done(); }, 100s)) << who;
+      --working;
+    });
+  EXPECT_TRUE(here.wait_until([&] { return working == 0; }, 100s));
+  for (std::thread& t : running) t.join();
+  out.request();
+  EXPECT_TRUE(here.wait_until([&] { return in.messages() == threads * each; }, 20s)) << in.messages();
+}
+
 }  // namespace
