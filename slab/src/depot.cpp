@@ -205,9 +205,16 @@ arena::run depot::take_shelved_near(shelf& s, std::size_t extent) {
 void depot::put(size_class c, arena::run batch) {
   shelf& s = shelves_[c];
   if (s.reserve_lacking.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-    const std::lock_guard lock(s.mutex);
-    ++detail::rmw_count;
-    fill_reserve(s, batch);
+    std::array<pool*, 8> transmitters{};  // may take what the reserve gets; nobody deals it out to them
+    std::size_t count = 0;
+    {
+      const std::lock_guard lock(s.mutex);
+      ++detail::rmw_count;
+      fill_reserve(s, batch);
+      for (const detail::want* w = s.wants; w != nullptr && count != transmitters.size(); w = w->next)
+        if (w->best == priority::transmit) transmitters[count++] = w->who;
+    }
+    for (std::size_t i = 0; i != count; ++i) wake(transmitters[i]);
     if (batch.head == nullptr) return;
   }
   label(batch);

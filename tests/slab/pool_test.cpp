@@ -175,6 +175,11 @@ TEST_F(pool_test, a_block_in_flight_is_not_written_behind) {
   ASSERT_TRUE(c.append_copy("def"));
   EXPECT_EQ(c.segment_count(), 2u);
   c.mark_in_flight(false);
+  chain with_room{lease::of(4096), 100, 50};
+  with_room.mark_in_flight(true);
+  EXPECT_EQ(with_room.headroom(), 0u) << "nor in front";
+  with_room.mark_in_flight(false);
+  EXPECT_EQ(with_room.headroom(), 100u);
 }
 
 TEST_F(pool_test, views_count_one_block) {
