@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <bit>
 #include <cstdio>
 #include <utility>
@@ -204,9 +205,16 @@ arena::run depot::take_shelved_near(shelf& s, std::size_t extent) {
 void depot::put(size_class c, arena::run batch) {
   shelf& s = shelves_[c];
   if (s.reserve_lacking.load(std::memory_order_relaxed) != 0) [[unlikely]] {
-    const std::lock_guard lock(s.mutex);
-    ++detail::rmw_count;
-    fill_reserve(s, batch);
+    std::array<pool*, 8> transmitters{};  // may take what the reserve gets; nobody deals it out to them
+    std::size_t count = 0;
+    {
+      const std::lock_guard lock(s.mutex);
+      ++detail::rmw_count;
+      fill_reserve(s, batch);
+      for (const detail::want* w = s.wants; w != nullptr && count != transmitters.size(); w = w->next)
+        if (w->best == priority::transmit) transmitters[count++] = w->who;
+    }
+    for (std::size_t i = 0; i != count; ++i) wake(transmitters[i]);
     if (batch.head == nullptr) return;
   }
   label(batch);
@@ -376,7 +384,8 @@ void depot::leave(pool& p) {
   }
 }
 
-// One reading of every counter. Under pools_mutex_.
+// One reading of every counter. Under pools_mutex_. Counters read between two equal, even readings of `moves`
+// belong together: the reader's half of a sequence lock (moving.hpp).
 struct depot::tally {
   struct line {
     flows sum;
@@ -397,6 +406,7 @@ void depot::collect(tally& t) const {
     t.posted += p->posted_.get();
     t.settled += p->settled_.get();
   }
+  std::atomic_thread_fence(std::memory_order_acquire);
   for (std::size_t c = 0; c != options_.classes.count(); ++c) {
     tally::line& l = t.of[c];
     l.sum = departed_flows_[c];
@@ -412,6 +422,7 @@ void depot::collect(tally& t) const {
       l.sum.spills += k.spills.get();
     }
   }
+  std::atomic_thread_fence(std::memory_order_acquire);
 }
 
 slab_statistics depot::statistics() const {
@@ -419,15 +430,14 @@ slab_statistics depot::statistics() const {
   all.committed_bytes = arena_.committed();
   all.capacity_bytes = arena_.capacity();
   const std::lock_guard lock(pools_mutex_);
-  // Read twice, until no block has moved between depot and pools meanwhile: then one cut goes through all of
-  // them.
+  // Until no block has moved between two readings: then one cut goes through all that the first one saw.
   constexpr int tries = 50;
   tally t, again;
   collect(t);
   for (int i = 0; i != tries && !all.exact; ++i) {
     collect(again);
     all.exact = !t.moving && !again.moving && t.moves == again.moves;
-    t = again;
+    if (!all.exact) t = again;
   }
   all.pools = pools_.size();
   all.segments_homeward = t.posted > t.settled ? t.posted - t.settled : 0;

@@ -2,6 +2,8 @@
 #include <catenet/slab/pool.hpp>
 #include <catenet/slab/sanitizer.hpp>
 
+#include "moving.hpp"
+
 #include <mimalloc.h>
 
 #include <algorithm>
@@ -42,18 +44,6 @@ namespace {
 constexpr std::uint64_t decay_interval_ms = 100;
 constexpr std::uint64_t decay_hurry_ms = 10;  // while there is more to give than one call does
 
-// Marks the counters as moving, so that a snapshot taken meanwhile is tried again.
-class moving {
- public:
-  explicit moving(counter& c) : count_(c) { count_.add(1); }
-  ~moving() { count_.add(1); }
-  moving(const moving&) = delete;
-  moving& operator=(const moving&) = delete;
-
- private:
-  counter& count_;
-};
-
 }  // namespace
 
 segment* pool::make_segment() {
@@ -92,6 +82,7 @@ block* pool::rent_beside(size_class c, const block* with, const caller& who) {
   };
   if (bring_forward(k.head)) return rent(c, who);
   if (bring_forward(k.spare)) {
+    const detail::moving mark(moves_);
     k.spare_count.sub(1);
     k.count.add(1);
     return rent(c, who);
@@ -102,7 +93,7 @@ block* pool::rent_beside(size_class c, const block* with, const caller& who) {
 
 // Puts a batch from the depot on top of the active list.
 void pool::load(size_class c, arena::run batch) {
-  const moving mark(moves_);
+  const detail::moving mark(moves_);
   cache& k = caches_[c];
   block* last = batch.head;
   for (block* b = batch.head; b != nullptr; last = b, b = b->own.next_free) {
@@ -118,20 +109,18 @@ void pool::load(size_class c, arena::run batch) {
   k.refills.add(1);
 }
 
+// Within a `moving` of the caller's, who has taken the batch off its list.
 void pool::put(size_class c, arena::run batch) {
   cache& k = caches_[c];
-  {
-    const moving mark(moves_);
-    for (block* b = batch.head; b != nullptr; b = b->own.next_free)
-      detail::move_block(*b, block_state::depot);
-    k.given.add(batch.count);
-    k.spills.add(1);
-  }
+  for (block* b = batch.head; b != nullptr; b = b->own.next_free) detail::move_block(*b, block_state::depot);
+  k.given.add(batch.count);
+  k.spills.add(1);
   depot_.put(c, batch);
 }
 
 // The spare list becomes the active one.
 void pool::swap_lists(cache& k) {
+  const detail::moving mark(moves_);
   k.head = std::exchange(k.spare, nullptr);
   k.count.set(k.spare_count.get());
   k.spare_count.set(0);
@@ -153,6 +142,7 @@ bool pool::refill(size_class c) {
 
 // The active list is full: it becomes the spare one, and that goes to the depot.
 void pool::overflow(size_class c) {
+  const detail::moving mark(moves_);
   cache& k = caches_[c];
   if ((waited_ | pressed_) >> c & 1) {
     // Somebody waits: not even rent() may have what has just come back. The next turn deals it out.
@@ -173,6 +163,7 @@ void pool::overflow(size_class c) {
 }
 
 void pool::spill(size_class c) {
+  const detail::moving mark(moves_);
   cache& k = caches_[c];
   for (int list = 0; list != 2; ++list) {
     if (k.head != nullptr) {
@@ -222,7 +213,10 @@ void pool::decay_class(size_class c) {
   std::uint64_t low = 0;
   for (block* const list : {k.head, k.spare})
     for (const block* b = list; b != nullptr; b = b->own.next_free) low += b->idle;
-  if (low != 0) put(c, cut_coldest(k, (low + 1) / 2));
+  if (low != 0) {
+    const detail::moving mark(moves_);
+    put(c, cut_coldest(k, (low + 1) / 2));
+  }
   for (block* const list : {k.head, k.spare})
     for (block* b = list; b != nullptr; b = b->own.next_free) b->idle = true;
 }

@@ -6,6 +6,8 @@
 // it stays in a cache.
 #include <catenet/slab/waiter.hpp>
 
+#include "moving.hpp"
+
 #include <boost/intrusive/list.hpp>
 
 #include <algorithm>
@@ -104,6 +106,7 @@ bool pool::serve(size_class c) {
       load(c, kept);
     }
     if (k.head == nullptr) {
+      const detail::moving mark(moves_);
       block* b = k.spare;
       k.spare = b->own.next_free;
       b->own.next_free = nullptr;
@@ -128,8 +131,7 @@ bool pool::serve_waiters() {
       more |= caches_[c].spare != nullptr;
       continue;
     }
-    waited_ &= ~(1u << c);
-    caches_[c].limit = depot_.batch(c) + 1;
+    waited_ &= ~(1u << c);  // its cache's limit follows at the end of the turn
     depot_.forget(c, caches_[c].want);
     if (const arena::run late = depot_.collect(c, caches_[c].want); late.head != nullptr) load(c, late);
   }

@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -74,6 +75,33 @@ task<> send_all(bus::sender& tx, int count, std::atomic<int>& sent) {
 }
 task<> receive_all(bus::receiver& rx, std::vector<std::string>& got) {
   while (auto p = co_await rx.receive()) got.push_back(text_of(std::move(*p)));
+}
+
+task<> send_one(bus::sender& tx, std::optional<bool>& told) { told = co_await tx.send(letter("late")); }
+
+// Batched: who waits for room is rung when half of it is free, and when the receiver ends.
+TEST_P(bus_channels, a_waiting_sender_is_rung_at_half_and_at_the_end) {
+  bus_slab memory;
+  station here;
+  auto [tx, rx] = bus::make_channel(4, GetParam());
+  const auto fill = [&, &out = tx] {
+    for (send_packet p = letter("early"); out.try_send(p) == push_result::sent;) p = letter("early");
+  };
+  fill();
+  std::optional<bool> told;
+  task<> first = send_one(tx, told);
+  ASSERT_TRUE(rx.try_receive());
+  here.turn();
+  EXPECT_FALSE(told) << "a place is free, and three packets are to be had";
+  ASSERT_TRUE(rx.try_receive());
+  here.turn();
+  EXPECT_EQ(told, true);
+  fill();
+  told.reset();
+  task<> second = send_one(tx, told);
+  rx.close();
+  here.turn();
+  EXPECT_EQ(told, false) << "nobody will ever receive it";
 }
 
 TEST_P(bus_channels, coroutines_wait_on_both_ends_across_threads) {

@@ -126,6 +126,35 @@ TEST(bus_packet, neighbours_join_without_a_copy_or_an_object) {
   for (const packet& part : parts) EXPECT_TRUE(part.empty());
 }
 
+// Two parts of one block that stand in a chain the other way round: side by side in memory, and no piece.
+TEST(bus_packet, neighbours_in_memory_that_are_not_in_one_piece_are_joined_as_two) {
+  bus_slab memory;
+  chain back = chain::copy_of(pattern(100, 2));
+  chain front = *back.split(50);
+  back.append(std::move(front));
+  packet behind = *packet::from(std::move(back));
+  packet before = behind.slice(50, 50);
+  behind = behind.split(50);
+  std::array<packet, 2> parts{std::move(before), std::move(behind)};
+  auto joined = packet::join(parts);
+  ASSERT_TRUE(joined);
+  EXPECT_EQ(joined->to_string(), pattern(100, 2));
+  const auto bytes = std::move(*joined).to_chain();
+  ASSERT_TRUE(bytes);
+  EXPECT_EQ(bytes->to_string(), pattern(100, 2));
+}
+
+TEST(bus_packet, compact_lets_go_of_a_big_block) {
+  bus_slab memory;
+  packet p = *packet::from(chain{lease::of(64_KiB), 100, 60});
+  const std::string text = p.to_string();
+  const auto big = [&] { return memory.blocks.statistics().classes[3].rented; };
+  ASSERT_EQ(big(), 1u);
+  p.compact();
+  EXPECT_EQ(big(), 0u);
+  EXPECT_EQ(p.to_string(), text);
+}
+
 TEST(bus_packet, shatter_refuses_lengths_that_are_not_the_whole) {
   bus_slab memory;
   packet p = *packet::copy_of("0123456789");

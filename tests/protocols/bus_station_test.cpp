@@ -132,7 +132,10 @@ struct counted_waiter : waiter {
 
 // Memory that another thread gives back wakes the core also when a station has been there.
 TEST(bus_station_session, its_end_leaves_the_core_to_be_woken_for_blocks) {
-  engine_host host({}, {}, "");
+  // So little memory that the core never wakes to look after it.
+  engine_options little;
+  little.slab.capacity = 4_MiB;
+  engine_host host({}, little, "");
   host.start();
   host.on_core([] { const bus::station was_here{*core::current()}; });
   pool mine{host.net().slab()};
@@ -143,10 +146,13 @@ TEST(bus_station_session, its_end_leaves_the_core_to_be_woken_for_blocks) {
   host.on_core([&] { EXPECT_EQ(pool::current()->rent_or_wait(who), nullptr); });
   // Until the core sleeps for good.
   std::uint64_t turns = 0;
+  int still = 0;
   ASSERT_TRUE(eventually(
       [&] {
-        sleep_ms(300);
-        return turns == std::exchange(turns, host.statistics().turns);
+        sleep_ms(100);
+        const std::uint64_t before = std::exchange(turns, host.statistics().turns);
+        still = turns == before ? still + 1 : 0;
+        return still == 5;
       },
       60'000));
   EXPECT_EQ(who.served, 0);

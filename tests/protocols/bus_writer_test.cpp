@@ -196,6 +196,20 @@ TEST(bus_writer, a_message_lies_across_blocks_and_uses_the_last_byte_of_each) {
             std::string(500, 'a') + std::string(400, 'b') + std::string(600, 'c') + "d");
 }
 
+TEST(bus_writer, a_message_may_be_longer_than_several_of_the_largest_blocks) {
+  bus_slab memory;
+  flusher out;
+  writer w{out, {.block_bytes = 4_KiB}};
+  const std::string text = message(0, 0, 300'000);
+  ASSERT_TRUE(w.write("begins in a block that others have used"));
+  ASSERT_TRUE(w.write(text));
+  w.flush();
+  chain all = out.take();
+  all.consume(39);
+  EXPECT_TRUE(all.to_string() == text);
+  EXPECT_GE(all.segment_count(), 5u);
+}
+
 TEST(bus_writer, a_forgotten_slot_holds_nobody_up) {
   bus_slab memory;
   flusher out;
@@ -549,6 +563,108 @@ TEST(bus_writer_waiting, ten_thousand_are_served_in_order_and_any_may_give_up) {
     out.take().clear();
   }
   EXPECT_EQ(w.waiting(), 0u);
+}
+
+// All blocks of 64 KiB, less what is kept aside for transmitting.
+std::vector<lease> every_block() {
+  std::vector<lease> all;
+  const auto take = [&] {
+    for (lease l = lease::of(64_KiB); l; l = lease::of(64_KiB)) all.push_back(std::move(l));
+  };
+  take();
+  all.resize(all.size() / 2);  // the first that come back are kept aside
+  pool::current()->spill_all();
+  take();
+  return all;
+}
+
+// The header counts too: a message as long as the largest block needs another one for it.
+TEST(bus_writer_waiting, for_a_message_that_only_its_header_makes_longer_than_a_block) {
+  bus_slab memory{2_MiB};
+  bus::station here;
+  flusher out;
+  for (const std::size_t bytes : {4_KiB, 64_KiB}) {
+    std::vector<lease> all = every_block();
+    writer w{out, {.format = &frame::length_u32, .block_bytes = 4_KiB}};
+    std::vector<unsigned> served;
+    std::vector<slot> slots;
+    const task<> waits = wait_for_room(w, bytes, 0, served, slots);
+    for (int i = 0; i != 3; ++i) all.pop_back();
+    EXPECT_TRUE(here.wait_until([&] { return waits.done(); }, 20s)) << bytes;
+    slots.clear();
+  }
+}
+
+// Messages that need several of the largest blocks at once, by writers that wait beside one another: nobody
+// keeps what is not enough.
+TEST(bus_writer_waiting, for_several_blocks_nobody_waits_with_some_in_hand) {
+  bus_slab memory{2_MiB};
+  bus::station here;
+  flusher out;
+  for (const std::size_t writers : {1u, 2u, 3u}) {
+    std::vector<lease> all = every_block();
+    std::list<writer> each;
+    std::vector<unsigned> served;
+    std::vector<slot> slots;
+    std::vector<task<>> tasks;
+    for (unsigned i = 0; i != writers; ++i) {
+      each.emplace_back(out, writer_options{.block_bytes = 64_KiB});
+      tasks.push_back(wait_for_room(each.back(), 150'000, i, served, slots));
+    }
+    for (int i = 0; i != 3; ++i) {
+      EXPECT_TRUE(served.empty()) << "three blocks are needed";
+      all.pop_back();
+      for (int turns = 0; turns != 5; ++turns) here.wait(1ms);
+    }
+    for (std::size_t i = 1; i <= writers; ++i) {
+      ASSERT_TRUE(here.wait_until([&] { return served.size() == i; }, 20s)) << writers << " writers: " << i;
+      slots.clear();
+      each.remove_if([&](writer& w) { return w.waiting() == 0; });
+      out.take().clear();
+    }
+    tasks.clear();
+  }
+}
+
+task<> write_when_there_is_room(writer& w, unsigned who, int count, std::uint64_t bytes_max) {
+  std::mt19937_64 random(who);
+  for (int n = 0; n != count; ++n) {
+    const std::string text = message(who, static_cast<std::uint64_t>(n), 20 + random() % bytes_max);
+    slot s = co_await w.reserve(text.size());
+    EXPECT_TRUE(s);
+    s.write(text);
+    s.commit();
+  }
+}
+
+// Six blocks for three threads that fill them together, with messages of up to three blocks: all of them go
+// out, each writer's in order.
+TEST(bus_writer_threads, few_blocks_are_enough_for_writers_that_share_them) {
+  bus_slab memory{2_MiB};
+  bus::station here;
+  constexpr unsigned threads = 3;
+  constexpr int each = 100;
+  std::vector<lease> all = every_block();
+  all.resize(all.size() - 6);
+  memory.mine.spill_all();
+  reader in;
+  flusher out{here, {.count = 1}, [&](chain&& c) { in.feed(std::move(c)); }};
+  shared_blocks blocks;
+  std::vector<std::thread> running;
+  std::atomic<unsigned> working{threads};
+  for (unsigned who = 0; who != threads; ++who)
+    running.emplace_back([&, who] {
+      pool mine{memory.blocks};
+      bus::station there;
+      writer w{out, blocks, {.format = &frame::length_u32, .block_bytes = 64_KiB}};
+      const task<> work = write_when_there_is_room(w, who, each, 150'000);
+      EXPECT_TRUE(there.wait_until([&] { return work.done(); }, 100s)) << who;
+      --working;
+    });
+  EXPECT_TRUE(here.wait_until([&] { return working == 0; }, 100s));
+  for (std::thread& t : running) t.join();
+  out.request();
+  EXPECT_TRUE(here.wait_until([&] { return in.messages() == threads * each; }, 20s)) << in.messages();
 }
 
 }  // namespace

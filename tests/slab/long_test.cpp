@@ -128,7 +128,7 @@ TEST(long_run, mixed_operations_on_four_threads_lose_nothing) {
   stop = true;
   watcher.join();
   boxes.clear();
-  EXPECT_EQ(conservation(d), "");
+  EXPECT_EQ(census(d), "");
   EXPECT_EQ(out(d), 0u);
   EXPECT_GT(exact, 0u) << "of " << seen << " snapshots none was exact";
 }
@@ -161,7 +161,7 @@ TEST(long_run, ten_thousand_short_threads_give_everything_back) {
     left_behind.clear();
   }
   EXPECT_LT(highest, 8) << "numbers are used again";
-  EXPECT_EQ(conservation(d), "");
+  EXPECT_EQ(census(d), "");
   EXPECT_EQ(out(d), 0u);
 }
 

@@ -57,10 +57,11 @@ TEST_F(pool_test, sums_hold_through_random_traffic_of_every_class) {
       held.pop_back();
     }
     if (i % 100 == 0) {
-      ASSERT_EQ(conservation(*central), "");
+      ASSERT_EQ(census(*central), "");
       ASSERT_EQ(out(*central), held.size());
     }
     if (i % 3000 == 0) home->spill_all();
+    if (i % 700 == 0) home->decay(static_cast<std::uint64_t>(i));
   }
   for (block* b : held) {
     b->refs = 0;
@@ -118,7 +119,7 @@ TEST_F(pool_test, tells_what_is_lent) {
   chain c = chain::of_size(10'000);
   c.mark_in_flight(true);
   EXPECT_GT(of(four).lent + of(2).lent, 0u);
-  EXPECT_EQ(conservation(*central), "");
+  EXPECT_EQ(census(*central), "");
   c.mark_in_flight(false);
   EXPECT_EQ(of(four).lent + of(2).lent, 0u);
 }
@@ -174,6 +175,11 @@ TEST_F(pool_test, a_block_in_flight_is_not_written_behind) {
   ASSERT_TRUE(c.append_copy("def"));
   EXPECT_EQ(c.segment_count(), 2u);
   c.mark_in_flight(false);
+  chain with_room{lease::of(4096), 100, 50};
+  with_room.mark_in_flight(true);
+  EXPECT_EQ(with_room.headroom(), 0u) << "nor in front";
+  with_room.mark_in_flight(false);
+  EXPECT_EQ(with_room.headroom(), 100u);
 }
 
 TEST_F(pool_test, views_count_one_block) {

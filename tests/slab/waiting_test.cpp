@@ -5,6 +5,7 @@
 #include "asker.hpp"
 #include "fixture.hpp"
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -13,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <utility>
 #include <vector>
 
 namespace catenet::test {
@@ -357,6 +359,176 @@ TEST(waiting, a_home_that_sleeps_is_woken_by_what_comes_home) {
       EXPECT_EQ(order.empty(), !home_waits);
       p.set_wake(nullptr, nullptr);
     }
+}
+
+// Two pools that one thread uses in turn.
+class two_pools : public ::testing::Test {
+ protected:
+  explicit two_pools(size_class_table classes) : d{small_depot(2_MiB, classes)} {}
+  void TearDown() override {
+    pool::make_current(&there);
+    there.turn();
+    pool::make_current(&here);
+    here.turn();
+    EXPECT_EQ(census(d), "");
+    EXPECT_EQ(d.wanted(), 0u);
+  }
+  template <typename Do>
+  void over_there(Do&& what) {
+    pool::make_current(&there);
+    what();
+    pool::make_current(&here);
+  }
+
+  depot d;
+  pool there{d}, here{d};
+};
+
+class waiting_for_another : public two_pools {
+ protected:
+  waiting_for_another() : two_pools({64_KiB}) {}
+};
+
+// Who knows that others wait has no more use of what comes back: it goes at once, not with the next turn.
+TEST_F(waiting_for_another, a_return_is_out_of_reach_of_the_next_rent) {
+  std::vector<lease> held;
+  over_there([&] {
+    while (lease l = lease::of(64_KiB)) held.push_back(std::move(l));
+  });
+  std::vector<int> order;
+  asker a{priority::read, order, 1};
+  EXPECT_EQ(here.rent_or_wait(a), nullptr);
+  over_there([&] {
+    there.turn();
+    held.pop_back();
+    EXPECT_EQ(there.rent(0), nullptr) << "it is the waiter's";
+  });
+  here.turn();
+  EXPECT_EQ(order, (std::vector{1}));
+  over_there([&] { held.clear(); });
+}
+
+// When nobody waits any more, both pools cache as they did: a return costs no read-modify-write.
+TEST_F(waiting_for_another, afterwards_caches_are_what_they_were) {
+  std::vector<lease> held;
+  over_there([&] {
+    while (lease l = lease::of(64_KiB)) held.push_back(std::move(l));
+  });
+  std::vector<int> order;
+  asker a{priority::read, order, 1};
+  EXPECT_EQ(here.rent_or_wait(a), nullptr);
+  over_there([&] {
+    there.turn();
+    held.clear();
+    there.turn();
+  });
+  for (int i = 0; i != 2; ++i) here.turn();
+  EXPECT_EQ(order, (std::vector{1}));
+  a.got.reset();
+  const auto pairs_are_free = [&] {
+    pool::current()->turn();
+    {
+      const lease warm = lease::of(64_KiB), warmer = lease::of(64_KiB);
+    }
+    const std::uint64_t before = atomic_rmw_count();
+    for (int i = 0; i != 10; ++i) {
+      const lease one = lease::of(64_KiB), two = lease::of(64_KiB);
+      EXPECT_TRUE(two);
+    }
+    EXPECT_EQ(atomic_rmw_count(), before);
+  };
+  pairs_are_free();
+  over_there(pairs_are_free);
+}
+
+class waiting_for_a_span : public two_pools {
+ protected:
+  waiting_for_a_span() : two_pools({4_KiB, 1_MiB}) {}
+};
+
+// Of the class that is wanted nobody has a block, but another cache's small ones stand where it could be.
+TEST_F(waiting_for_a_span, caches_of_other_classes_are_spilled_once) {
+  const lease one = lease::of(1_MiB);
+  over_there([&] {
+    std::vector<lease> small;
+    while (lease l = lease::of(4096)) small.push_back(std::move(l));
+    EXPECT_EQ(small.size(), 256u);
+  });
+  ASSERT_GT(d.statistics().classes[0].cached, 0u);
+  struct big : waiter {
+    big() : waiter(1, priority::read, [](waiter& w, lease l) { static_cast<big&>(w).got = std::move(l); }) {}
+    lease got;
+  } w;
+  EXPECT_EQ(here.rent_or_wait(w), nullptr);
+  over_there([&] { there.turn(); });
+  here.turn();
+  EXPECT_TRUE(w.got) << "the small ones lie in a cache";
+}
+
+// Between pools as within one: the more urgent first, then who came first.
+TEST(waiting, pools_are_served_by_priority_then_first_in_first_out) {
+  depot d{small_depot(2_MiB, {1_MiB})};
+  pool holder{d}, first{d}, second{d}, third{d};
+  pool::make_current(&holder);
+  std::vector<lease> held;
+  while (lease l = lease::of(1_MiB)) held.push_back(std::move(l));
+  ASSERT_EQ(held.size(), 2u);
+  std::vector<int> order;
+  asker a{priority::read, order, 1}, b{priority::read, order, 2}, c{priority::transmit, order, 3};
+  const std::array<std::pair<pool*, asker*>, 3> all{{{&first, &a}, {&second, &b}, {&third, &c}}};
+  for (const auto& [at, who] : all) {
+    pool::make_current(at);
+    EXPECT_EQ(at->rent_or_wait(*who), nullptr);
+  }
+  for (const std::size_t served : {1u, 2u, 3u}) {
+    pool::make_current(&holder);
+    if (!held.empty()) held.pop_back();
+    holder.turn();
+    for (int turns = 0; turns != 2; ++turns)
+      for (const auto& [at, who] : all) {
+        pool::make_current(at);
+        at->turn();
+        if (order.size() == served) who->got.reset();
+      }
+    EXPECT_GE(order.size(), served);
+  }
+  EXPECT_EQ(order, (std::vector{3, 1, 2}));
+  pool::make_current(&third);
+}
+
+// A block that comes back to the reserve is for who waits to transmit, asleep or not.
+TEST(waiting, a_transmitter_is_woken_for_what_fills_the_reserve) {
+  depot_options options = small_depot(2_MiB, {64_KiB});
+  options.transmit_reserve = 2;
+  depot d{options};
+  pool there{d}, here{d};
+  bell ours;
+  ours.hang_on(here);
+  std::vector<lease> held;
+  pool::make_current(&there);
+  while (block* b = there.rent_for(0, priority::transmit)) held.emplace_back(b);
+  ASSERT_EQ(held.size(), 32u);
+  pool::make_current(&here);
+  std::vector<int> order;
+  asker reads{priority::read, order, 1}, transmits{priority::transmit, order, 2};
+  EXPECT_EQ(here.rent_or_wait(reads), nullptr);
+  EXPECT_EQ(here.rent_or_wait(transmits), nullptr);
+  here.turn();
+  ours.rung = 0;
+  pool::make_current(&there);
+  held.pop_back();
+  there.turn();
+  EXPECT_GE(ours.rung, 1) << "its block lies in the reserve";
+  pool::make_current(&here);
+  here.turn();
+  EXPECT_EQ(order, (std::vector{2}));
+  pool::make_current(&there);
+  held.clear();
+  there.turn();
+  pool::make_current(&here);
+  for (int i = 0; i != 2; ++i) here.turn();
+  EXPECT_EQ(order, (std::vector{2, 1}));
+  here.set_wake(nullptr, nullptr);
 }
 
 // What arrived before anybody waited is found by who begins to wait.

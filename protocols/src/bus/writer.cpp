@@ -125,6 +125,13 @@ bool writer::impossible(std::uint64_t bytes) const {
          (options_.format != nullptr && bytes > options_.format->payload_bytes_max);
 }
 
+std::uint32_t writer::header_bytes(std::uint64_t message_bytes) const {
+  if (!varying_header_) [[likely]]
+    return fixed_header_;
+  std::array<std::byte, frame::header_bytes_limit> scratch;
+  return options_.format->write(message_bytes, scratch.data());
+}
+
 std::uint64_t writer::room_here() const {
   if (grip_ == nullptr) return 0;
   const std::uint64_t used = shared_ == nullptr ? cursor_ : grip_->in->word.handed_out();
@@ -154,11 +161,7 @@ void writer::close_piece(const slot_piece& p) {
 bool writer::make(std::uint64_t bytes, slot& into) {
   if (impossible(bytes)) [[unlikely]]
     return false;
-  into.header_ = fixed_header_;
-  if (varying_header_) {
-    std::array<std::byte, frame::header_bytes_limit> scratch;
-    into.header_ = options_.format->write(bytes, scratch.data());
-  }
+  into.header_ = header_bytes(bytes);
   into.size_ = bytes;
   const std::uint64_t whole = into.header_ + bytes;
   if (whole == 0) {  // an empty message without a header: there is nothing to write
@@ -252,27 +255,49 @@ void pending_slot::await_suspend(std::coroutine_handle<> who) {
   of_.ask_for_block();
 }
 
-// Asks the pool for the first block that the first who waits needs.
-void writer::ask_for_block() {
+// What the pool is asked for, for the first who waits: one block for all of the message, or the largest, of
+// which it needs several then.
+writer::need writer::needed() const {
   const size_class_table& classes = pool::current()->classes();
   const std::uint64_t largest = classes.size(classes.count() - 1);
-  const std::uint64_t bytes =
-      std::max<std::uint64_t>(options_.block_bytes, std::min(waiting_.front().bytes_, largest));
-  request_.reset();
-  request_.emplace(classes.fitting(bytes), *this);
+  const std::uint64_t bytes = waiting_.front().bytes_;
+  const std::uint64_t whole = header_bytes(bytes) + bytes;
+  return {classes.fitting(std::max<std::uint64_t>(options_.block_bytes, std::min(whole, largest))),
+          whole > largest};
+}
+
+// Asks the pool for the first block, or keeps the place in its queue.
+void writer::ask_for_block() {
+  const size_class wanted = needed().cls;
   auto soon = retry_every;
-  if (block* b = pool::current()->rent_or_wait(*request_)) {
-    spare_.emplace_back(b);  // it came free this moment: served from the station's turn, as the others are
-    soon = {};
+  if (!request_ || !request_->waiting() || request_->cls() != wanted) {
+    request_.reset();
+    request_.emplace(wanted, *this);
+    if (block* b = pool::current()->rent_or_wait(*request_)) {
+      spare_.emplace_back(b);  // it came free this moment: served from the station's turn, as the others are
+      soon = {};
+    }
   }
   retry_->set(alarm::clock::now() + soon);
 }
 
+// Where one block is not enough the others are looked for in the next turn: while this one is dealt out the
+// class counts as wanted, and the depot lends nothing of it.
 void writer::block_came(waiter& asked, lease block) {
   writer& self = static_cast<request&>(asked).by;
   self.spare_.push_back(std::move(block));
   self.station_->note_work();
-  self.serve();
+  if (self.needed().several)
+    self.retry_->set(alarm::clock::now());
+  else
+    self.serve();
+}
+
+// Who has a block in hand, and finds no others, lays it where all can see it and is out of the way for a
+// while: of many who need several at once, one finds enough.
+void writer::back_off() {
+  pool::current()->spill_all();
+  retry_->set(alarm::clock::now() + retry_every);
 }
 
 // Serves who waits, in order, as far as the blocks go. Whoever is resumed may withdraw others, and wait
@@ -280,7 +305,9 @@ void writer::block_came(waiter& asked, lease block) {
 void writer::serve() {
   while (!waiting_.empty()) {
     pending_slot& first = waiting_.front();
-    if (!impossible(first.bytes_) && !make(first.bytes_, first.got_)) return ask_for_block();
+    const bool in_hand = !spare_.empty();
+    if (!impossible(first.bytes_) && !make(first.bytes_, first.got_))
+      return in_hand ? back_off() : ask_for_block();
     waiting_.pop_front();
     first.who_.resume();
   }

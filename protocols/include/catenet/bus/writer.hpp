@@ -196,6 +196,7 @@ class writer final : turn_end {
   bool make(std::uint64_t bytes, slot& into);
   bool make_across(std::uint64_t whole, slot& into);
   bool gather_blocks(std::uint64_t bytes);
+  [[nodiscard]] std::uint32_t header_bytes(std::uint64_t message_bytes) const;
   [[nodiscard]] std::uint64_t room_here() const;
   detail::slot_piece claim(std::uint64_t most);
   bool go_on();
@@ -210,7 +211,13 @@ class writer final : turn_end {
   [[nodiscard]] bool impossible(std::uint64_t bytes) const;
   void at_turn_end() override;
   void serve();
+  struct need {
+    size_class cls;
+    bool several;
+  };
+  [[nodiscard]] need needed() const;
   void ask_for_block();
+  void back_off();
   static void block_came(waiter& asked, lease block);
   template <class F>
   static void for_parts(const slot& of, std::uint64_t begin, std::uint64_t end, F&& f);
