@@ -16,6 +16,7 @@ namespace catenet {
 namespace {
 constexpr std::uint32_t no_link = ~0u;
 constexpr std::size_t small_block_bytes = 4_KiB;
+constexpr std::size_t wide_block_bytes = 64_KiB;
 constexpr std::size_t large_block_bytes = 256_KiB;
 constexpr std::int64_t unix_base = 1'800'000'000;
 constexpr unsigned pieces_per_turn = 8;  // of one receive
@@ -54,6 +55,7 @@ simulated::~simulated() {
 
 error simulated::start() {
   small_ = pool::current()->classes().fitting(small_block_bytes);
+  wide_ = pool::current()->classes().fitting(wide_block_bytes);
   large_ = pool::current()->classes().fitting(large_block_bytes);
   return {};
 }
@@ -120,6 +122,8 @@ void simulated::receive(int fd, token t) {
 void simulated::receive_once(int fd, token t) {
   if (link* l = begin_reading(fd, t)) l->once = true;
 }
+
+void simulated::receive_wide(int fd, token t) { receive_once(fd, t); }
 
 void simulated::poll_readable(int fd, token t) { begin_reading(fd, t); }
 
@@ -418,7 +422,7 @@ block* simulated::rent(size_class c) {
 void simulated::serve_receive(link& l) {
   seeded_random& random = net_.random;
   for (unsigned i = 0; i != pieces_per_turn && l.in.readable() != 0; ++i) {
-    block* b = rent(small_);
+    block* b = rent(l.reader.what() == operation::receive_wide ? wide_ : small_);
     if (b == nullptr) return end_reader(l, -ENOBUFS);
     std::size_t n = std::min(l.in.readable(), b->capacity());
     if (n > 1 && random.chance(net_.options.short_receive)) n = random.between(1, n);

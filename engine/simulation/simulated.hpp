@@ -22,6 +22,7 @@ class simulated final : public backend {
   void receive_once(int fd, token t) override;
   void offer(lease block) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
+  void receive_wide(int fd, token t) override;
   void poll_readable(int fd, token t) override;
   void poll_writable(int fd, token t) override;
   void send(int fd, token t, const chain& bytes, bool more_follows) override;
@@ -101,6 +102,7 @@ class simulated final : public backend {
   std::vector<held_memory> held_;
   std::vector<told_miss> misses_;
   size_class small_ = 0;
+  size_class wide_ = 0;
   size_class large_ = 0;
 };
 

@@ -122,6 +122,12 @@ bool block_ring::provide(std::uint32_t blocks) {
   return lent_.size() - idle_.size() >= blocks;
 }
 
+bool block_ring::lend_more() {
+  if (idle_.size() == lent_.size()) set_target(target_ * 2);
+  fill();
+  return idle_.size() != lent_.size();
+}
+
 bool block_ring::little_used(std::uint32_t least) {
   const bool quiet = target_ > least && most_taken_ * 4 < target_;
   most_taken_ = 0;

@@ -45,6 +45,8 @@ class block_ring {
   /// Lends until so many are with the kernel, in its receives or ready. Whether they are: not beyond the
   /// ring's entries, nor when the slab has none.
   bool provide(std::uint32_t blocks);
+  /// After a receive found none: a turn may take twice as many. Whether there are any now.
+  bool lend_more();
   /// Whether the ring was little used for as many calls in a row as make it worth halving.
   bool little_used(std::uint32_t least);
   /// The kernel picks from it no more. Completions that name its blocks may still be there: take those first,

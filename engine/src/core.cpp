@@ -155,6 +155,7 @@ void core::dispatch(const completion& c) {
   switch (what) {
     case operation::receive:
     case operation::receive_large:
+    case operation::receive_wide:
       return s->on_receive(c);
     case operation::send:
       if (faulty(fault::double_completion)) s->on_send(c.result);

@@ -21,6 +21,7 @@ namespace {
 
 constexpr std::size_t events_max = 512;
 constexpr std::size_t small_block_bytes = 4_KiB;
+constexpr std::size_t wide_block_bytes = 64_KiB;
 constexpr std::size_t large_block_bytes = 256_KiB;
 constexpr std::size_t bytes_per_turn = 256_KiB;  // read from one socket before others have their turn
 constexpr std::size_t iovecs_per_send = 64;  // a socket takes rarely more at once; the rest is asked again
@@ -50,6 +51,7 @@ epoll::~epoll() {
 
 error epoll::start() {
   small_ = pool::current()->classes().fitting(small_block_bytes);
+  wide_ = pool::current()->classes().fitting(wide_block_bytes);
   large_ = pool::current()->classes().fitting(large_block_bytes);
   events_.resize(events_max);
   epoll_fd_ = epoll_create1(EPOLL_CLOEXEC);
@@ -160,6 +162,8 @@ void epoll::receive_large(int fd, token t, std::uint64_t bytes_max) {
   w.large_filled = 0;
   list(*e);
 }
+
+void epoll::receive_wide(int fd, token t) { begin_receive(fd, t, true); }
 
 void epoll::poll_readable(int fd, token t) { receive(fd, t); }
 
@@ -306,6 +310,8 @@ void epoll::serve_ready() {
       finish_reader(e, 1);
     else if (e.reader.what() == operation::receive_large)
       read_large(e);
+    else if (e.reader.what() == operation::receive_wide)
+      read_wide(e);
     else
       read(e);
     list(e);
@@ -382,6 +388,24 @@ bool epoll::read_once(entry& e, std::size_t blocks) {
   if (static_cast<std::size_t>(got) == room || e.ended != 0) return true;
   e.readable = 0;  // it is empty, or a new edge has come already
   return false;
+}
+
+// What there is, into a wide block that was used a moment ago and is warm.
+void epoll::read_wide(entry& e) {
+  lease into{pool::current()->rent_for(wide_, priority::read)};
+  if (!into) {
+    counters_.out_of_blocks.add(1);
+    return finish_reader(e, -ENOBUFS);
+  }
+  ssize_t got = 0;
+  do {
+    got = recv(e.fd, into.get()->data, into.get()->capacity(), MSG_DONTWAIT);
+    counters_.enters.add(1);
+  } while (got < 0 && errno == EINTR);
+  const bool drained = got < 0 ? errno == EAGAIN : static_cast<std::size_t>(got) < into.get()->capacity();
+  if (drained && (got < 0 || e.ended == 0)) e.readable = 0;
+  if (got > 0) return finish_reader(e, static_cast<std::int32_t>(got), into.release());
+  if (got == 0 || errno != EAGAIN) finish_reader(e, got < 0 ? -errno : 0);
 }
 
 // Into one large block until it is full, over as many turns as it takes.

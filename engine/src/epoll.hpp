@@ -32,6 +32,7 @@ class epoll final : public backend {
   void receive_once(int fd, token t) override;
   void offer(lease block) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
+  void receive_wide(int fd, token t) override;
   void poll_readable(int fd, token t) override;
   void poll_writable(int fd, token t) override;
   void send(int fd, token t, const chain& bytes, bool more_follows) override;
@@ -89,6 +90,7 @@ class epoll final : public backend {
   void read(entry& e);
   bool read_once(entry& e, std::size_t blocks);
   void read_large(entry& e);
+  void read_wide(entry& e);
   void end_large(entry& e, std::int32_t result);
   void look_at_connect(entry& e);
   void write(entry& e);
@@ -112,6 +114,7 @@ class epoll final : public backend {
   std::size_t stocked_ = 0;
   busy* free_work_ = nullptr;
   size_class small_ = 0;
+  size_class wide_ = 0;
   size_class large_ = 0;
   file_reader files_;
 };

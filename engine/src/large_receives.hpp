@@ -1,4 +1,4 @@
-// Whose turn it is to receive into a large block.
+// Whose turn it is to receive into a large or wide block.
 //
 // A receive whose bytes are there already is done within the next enter, and so are all that are asked for
 // together: with many bodies under way, a turn would copy in megabytes before a handler or a send reads the
@@ -15,9 +15,9 @@ namespace catenet {
 
 class large_receives {
  public:
-  /// Bytes that one turn may send and receive into large blocks. Twice that lies in sockets and blocks: about
+  /// Bytes that one turn may send and receive into such blocks. Twice that lies in sockets and blocks: about
   /// what the second-level cache of a server's core holds.
-  static constexpr std::uint64_t turn_bytes_max = 768 * 1024;
+  static constexpr std::uint64_t turn_bytes_max = 384 * 1024;
 
   /// To the end of the queue. A stream that ends need not leave it: its handle finds nothing then.
   void queue(handle stream) { waiting_.push_back(stream); }

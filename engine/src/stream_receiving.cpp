@@ -20,6 +20,9 @@ constexpr std::uint64_t large_receive_bytes_min = 128_KiB;
 constexpr std::uint32_t large_receive_ms = 50;
 constexpr std::size_t receive_block_bytes = 4_KiB;    // the back ends' small block
 constexpr std::uint64_t large_block_bytes = 256_KiB;  // and their large one
+// Who sends so much at a time is received into wide blocks (64 KiB): a quarter of one is used then.
+constexpr std::size_t bulk_bytes_min = 16_KiB;
+constexpr std::uint64_t wide_bytes_likely = 32_KiB;  // what such a receive brings, for dividing a turn
 // When no memory is left even for the note of who waits for one.
 constexpr std::uint32_t starved_retry_ms = 10;
 
@@ -40,7 +43,8 @@ bool stream::may_receive() const {
 void stream::arm(bool may_be_large) {
   if (!may_receive()) return;
   core_state& c = *home().state_;
-  if (may_be_large && missing() >= large_receive_bytes_min && (flags_ & flag_lingering) == 0) {
+  const bool much = missing() >= large_receive_bytes_min || (flags_ & flag_bulky) != 0;
+  if (may_be_large && much && (flags_ & flag_lingering) == 0) {
     flags_ |= flag_queued;
     return c.large.queue(id());
   }
@@ -55,29 +59,53 @@ void stream::arm(bool may_be_large) {
   if ((flags_ & flag_lingering) == 0) look_within(patience_ms());
 }
 
-// Its turn for a large block has come. Returns how many bytes that may bring: none, when much has changed
-// since it queued.
+// Its turn for a large or wide block has come. Returns how many bytes that may bring: none, when much has
+// changed since it queued.
 std::uint64_t stream::arm_large() {
   clear(flag_queued);
   const std::uint64_t bytes = missing();
-  if (!may_receive() || bytes < large_receive_bytes_min || (flags_ & flag_lingering) != 0) {
-    arm();
+  const bool large = bytes >= large_receive_bytes_min;
+  if (!may_receive() || (!large && (flags_ & flag_bulky) == 0) || (flags_ & flag_lingering) != 0) {
+    arm(false);
     return 0;
   }
-  flags_ |= flag_receiving | flag_large;
+  flags_ |= flag_receiving | (large ? flag_large : flag_wide);
   active_ms_ = home().now_ms();
-  home().state_->io->receive_large(
-      fd_, token{operation::receive_large, stream_table::slot_of(this), generation_}, bytes);
+  backend& io = *home().state_->io;
+  const token about{receive_under_way(), stream_table::slot_of(this), generation_};
+  if (large)
+    io.receive_large(fd_, about, bytes);
+  else
+    io.receive_wide(fd_, about);
   look_within(patience_ms());
-  return std::min(bytes, large_block_bytes);
+  return large ? std::min(bytes, large_block_bytes) : wide_bytes_likely;
+}
+
+operation stream::receive_under_way() const {
+  return (flags_ & flag_large) != 0  ? operation::receive_large
+         : (flags_ & flag_wide) != 0 ? operation::receive_wide
+                                     : operation::receive;
+}
+
+// By what a receive brought, whether the next is into a wide block.
+void stream::judge_size(std::size_t bytes, bool was_wide) {
+  if ((flags_ & (flag_lingering | flag_dead)) != 0) return;
+  if (was_wide && bytes < bulk_bytes_min) clear(flag_bulky);
+  if (was_wide) return;
+  if (bytes < receive_block_bytes) return clear(flag_full);
+  if ((flags_ & flag_full) != flag_full) {
+    flags_ += one_full;
+    return;
+  }
+  clear(flag_full);
+  flags_ |= flag_bulky;
+  stop_receive();
 }
 
 void stream::stop_receive() {
   if ((flags_ & (flag_receiving | flag_polling)) == 0 || (flags_ & flag_cancelling) != 0) return;
   flags_ |= flag_cancelling;
-  const operation what = (flags_ & flag_polling) != 0 ? operation::poll
-                         : (flags_ & flag_large) != 0 ? operation::receive_large
-                                                      : operation::receive;
+  const operation what = (flags_ & flag_polling) != 0 ? operation::poll : receive_under_way();
   if (!faulty(fault::forgotten_cancel))
     home().state_->io->cancel(token{what, stream_table::slot_of(this), generation_});
 }
@@ -94,14 +122,18 @@ void stream::on_cancel_missed() {
 void stream::on_receive(const completion& c) {
   core& k = home();
   const bool was_large = (flags_ & flag_large) != 0;
+  const bool was_wide = (flags_ & flag_wide) != 0;
   const bool was_cancelled = (flags_ & flag_cancelling) != 0;
-  if (!c.more) clear(flag_receiving | flag_cancelling | flag_large);
+  if (!c.more) clear(flag_receiving | flag_cancelling | flag_large | flag_wide);
   if (was_large && c.result > 0) flags_ |= flag_curious;
   if ((flags_ & flag_dead) == 0) active_ms_ = k.now_ms();
   lease data{c.data};
   std::int32_t result = c.result;
   if (result == -ENOBUFS && (flags_ & flag_dead) == 0) {
-    if (was_large) return arm(false);  // small ones may do
+    if (was_large || was_wide) {
+      clear(flag_bulky);
+      return arm(false);  // small ones may do
+    }
     // The kernel asks for a block before it looks for bytes. Who has none to receive must not queue for one:
     // it would lie idle under a receive that waits, while others starve.
     result = k.state_->io->peek(fd_);
@@ -109,8 +141,15 @@ void stream::on_receive(const completion& c) {
     if (result == -EAGAIN) return (flags_ & flag_paused) != 0 ? void() : wait_parked();
   }
   if (result > 0) {
-    k.state_->bytes_in.add(static_cast<std::uint64_t>(result));
-    deliver(chain{std::move(data), 0, static_cast<std::size_t>(result)});
+    const auto bytes = static_cast<std::size_t>(result);
+    k.state_->bytes_in.add(bytes);
+    if (was_large)
+      clear(flag_bulky | flag_full);  // what follows is likely to be as large, and better known by its head
+    else
+      judge_size(bytes, was_wide);
+    chain came{std::move(data), 0, bytes};
+    if (was_wide) came.compact();  // so that little does not pin a wide block
+    deliver(std::move(came));
   } else if (result == 0) {
     end_of_input();
   } else if (result != -ECANCELED && result != -EINTR && result != -EAGAIN && result != -ENOBUFS) {
@@ -121,7 +160,8 @@ void stream::on_receive(const completion& c) {
   // A cancelled receive was cancelled for a pause, for large blocks, or because it was quiet: then a poll
   // stands in.
   const bool for_large = !was_large && traffic_ != nullptr && traffic_->expecting >= large_receive_bytes_min;
-  const bool quiet = was_cancelled && c.result < 0 && at_rest() && !for_large &&
+  const bool for_wide = !was_wide && (flags_ & flag_bulky) != 0;
+  const bool quiet = was_cancelled && c.result < 0 && at_rest() && !for_large && !for_wide &&
                      (flags_ & (flag_paused | flag_lingering | flag_ended)) == 0;
   if (quiet)
     wait_parked();
@@ -205,6 +245,7 @@ void stream::expect(std::uint64_t bytes) {
 
 void stream::wait_parked() {
   core_state& c = *home().state_;
+  clear(flag_bulky | flag_full);
   flags_ |= flag_polling;
   c.parked.add(1);
   c.io->poll_readable(fd_, token{operation::poll, stream_table::slot_of(this), generation_});

@@ -20,8 +20,12 @@ namespace {
 
 constexpr std::uint16_t small_group = 0;
 constexpr std::uint16_t large_group = 1;
+constexpr std::uint16_t wide_group = 2;
 constexpr std::size_t small_block_bytes = 4_KiB;
+constexpr std::size_t wide_block_bytes = 64_KiB;
 constexpr std::size_t large_block_bytes = 256_KiB;
+constexpr std::uint32_t wide_blocks_max = 64;
+constexpr std::uint32_t wide_blocks_min = 8;
 constexpr std::uint32_t large_blocks_max = 64;
 constexpr std::uint32_t large_blocks_min = 2;
 constexpr std::uint32_t small_target_min = 64;
@@ -59,6 +63,7 @@ uring::~uring() {
   for (const completion& c : early_) lease{c.data}.reset();
   if (!live_) return;
   small_.release();
+  wide_.release();
   large_.release();
   registered_memory_.stop();
   io_uring_queue_exit(&ring_);
@@ -67,6 +72,7 @@ uring::~uring() {
 error uring::start() {
   if (error e = make_ring()) return e;
   if (error e = small_.start(ring_, small_group, options_.receive_blocks_max, small_block_bytes)) return e;
+  if (error e = wide_.start(ring_, wide_group, wide_blocks_max, wide_block_bytes)) return e;
   if (error e = large_.start(ring_, large_group, large_blocks_max, large_block_bytes)) return e;
   if (options_.registered != nullptr) registered_memory_.start(ring_, *options_.registered);
   small_.set_target(small_target_min);
@@ -130,11 +136,18 @@ void uring::receive(int fd, token t) {
   io_uring_sqe_set_data64(s, t.value);
 }
 
-void uring::receive_once(int fd, token t) {
+void uring::receive_once(int fd, token t) { receive_block(fd, t, small_group); }
+
+void uring::receive_wide(int fd, token t) {
+  ++wide_under_way_;
+  receive_block(fd, t, wide_group);
+}
+
+void uring::receive_block(int fd, token t, std::uint16_t group) {
   io_uring_sqe* s = sqe(t);
   io_uring_prep_recv(s, fd, nullptr, 0, 0);  // as much as the block takes
   s->flags |= IOSQE_BUFFER_SELECT;
-  s->buf_group = small_group;
+  s->buf_group = group;
   io_uring_sqe_set_data64(s, t.value);
 }
 
@@ -300,13 +313,17 @@ void uring::wait(std::vector<completion>& into, std::int64_t timeout_ms) {
   if (large_under_way_ != 0 && has(io_feature::large))
     large_.set_target(std::max(large_under_way_, large_blocks_min));
   if (large_.target() != 0) large_.fill();
+  if (wide_under_way_ != 0) wide_.set_target(std::max(wide_.target(), wide_blocks_min));
+  if (wide_.target() != 0) wide_.fill();
   enter(early_.empty() ? timeout_ms : 0);
   messages_used_ = 0;
   into.insert(into.end(), early_.begin(), early_.end());
   early_.clear();
   load_ = (load_ * 3 + collect(into)) / 4;
   small_.follow_load();
-  may_trim_ = small_.target() > small_target_min || large_.target() != 0 || registered_memory_.in_use();
+  wide_.follow_load();
+  may_trim_ = small_.target() > small_target_min || wide_.target() != 0 || large_.target() != 0 ||
+              registered_memory_.in_use();
 }
 
 // How many the kernel told; a bundle is one.
@@ -357,16 +374,16 @@ void uring::translate(const io_uring_cqe& c, std::vector<completion>& into) {
   const operation what = done.about.what();
   if (what == operation::writable && c.res > 0 && (c.res & (POLLOUT | POLLERR | POLLHUP)) == 0)
     return wait_without_the_ring(done.about, into);
-  if (what != operation::receive && what != operation::receive_large) return into.push_back(done);
+  if (what != operation::receive && what != operation::receive_wide && what != operation::receive_large)
+    return into.push_back(done);
   if (what == operation::receive_large) --large_under_way_;
-  if (c.res == -ENOBUFS) counters_.out_of_blocks.add(1);
-  // Receives hold their large blocks until those are full, so how many are wanted shows only when there are
-  // none.
-  if (c.res == -ENOBUFS && what == operation::receive_large && has(io_feature::large) &&
-      large_.provide(large_under_way_ + 1))
-    done.result = -EAGAIN;
+  if (what == operation::receive_wide) --wide_under_way_;
+  if (c.res == -ENOBUFS) {
+    counters_.out_of_blocks.add(1);
+    if (lend_more(what)) done.result = -EAGAIN;
+  }
   if ((c.flags & IORING_CQE_F_BUFFER) == 0) return into.push_back(done);
-  block_ring& from = what == operation::receive ? small_ : ring_for_large();
+  block_ring& from = ring_for(what);
   auto id = static_cast<std::uint16_t>(c.flags >> IORING_CQE_BUFFER_SHIFT);
   if (c.res <= 0) {
     done.data = from.take(id);
@@ -381,6 +398,31 @@ void uring::translate(const io_uring_cqe& c, std::vector<completion>& into) {
     into.push_back({done.about, static_cast<std::int32_t>(part), done.more || left != 0, b});
     if (left == 0) return;
     id = next;
+  }
+}
+
+// After a receive found no block. Whether there is one now.
+bool uring::lend_more(operation receive) {
+  switch (receive) {
+    case operation::receive_wide:
+      return wide_.lend_more();
+    case operation::receive_large:
+      // Receives hold their large blocks until those are full, so how many are wanted shows only when there
+      // are none.
+      return has(io_feature::large) && large_.provide(large_under_way_ + 1);
+    default:
+      return false;
+  }
+}
+
+block_ring& uring::ring_for(operation receive) {
+  switch (receive) {
+    case operation::receive_wide:
+      return wide_;
+    case operation::receive_large:
+      return ring_for_large();
+    default:
+      return small_;
   }
 }
 
@@ -402,6 +444,9 @@ void uring::poll_rooms() {
 // What the load of the last second did not need goes back to the slab.
 void uring::trim() {
   if (small_.little_used(small_target_min)) renew(small_, std::max(small_.target() / 2, small_target_min));
+  const std::uint32_t wide_least = wide_under_way_ == 0 ? 0 : wide_blocks_min;
+  if (wide_.little_used(wide_least))
+    renew(wide_, wide_least == 0 ? 0 : std::max(wide_.target() / 2, wide_least));
   if (large_under_way_ == 0 && large_.little_used(0)) renew(large_, 0);
   if (registered_memory_.in_use()) registered_memory_.let_go();
 }

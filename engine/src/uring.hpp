@@ -34,6 +34,7 @@ class uring final : public backend {
   void receive_once(int fd, token t) override;
   void offer(lease block) override;
   void receive_large(int fd, token t, std::uint64_t bytes_max) override;
+  void receive_wide(int fd, token t) override;
   void poll_readable(int fd, token t) override;
   void poll_writable(int fd, token t) override;
   void send(int fd, token t, const chain& bytes, bool more_follows) override;
@@ -51,12 +52,15 @@ class uring final : public backend {
   [[nodiscard]] bool has(io_feature f) const { return options_.tier.features.has(f); }
 
   io_uring_sqe* sqe(token t);
+  void receive_block(int fd, token t, std::uint16_t group);
   void submit_early();
   void enter(std::int64_t timeout_ms);
   int enter_for_several(std::int64_t timeout_ms);
   unsigned collect(std::vector<completion>& into);
   void translate(const io_uring_cqe& c, std::vector<completion>& into);
   [[nodiscard]] block_ring& ring_for_large() { return has(io_feature::large) ? large_ : small_; }
+  [[nodiscard]] block_ring& ring_for(operation receive);
+  bool lend_more(operation receive);
   void renew(block_ring& r, std::uint32_t target);
   void wait_without_the_ring(token t, std::vector<completion>& into);
   void poll_rooms();
@@ -70,7 +74,9 @@ class uring final : public backend {
   int wake_fd_;
   std::uint64_t wake_count_ = 0;  // where the wake descriptor is read to
   block_ring small_;
+  block_ring wide_;
   block_ring large_;
+  std::uint32_t wide_under_way_ = 0;   // receives, which take a block as bytes come
   std::uint32_t large_under_way_ = 0;  // receives, each of which may hold a block
   std::vector<completion> early_;      // found between two waits: told by the next
   unsigned load_ = 0;                  // completions a turn, of late

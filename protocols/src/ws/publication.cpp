@@ -8,12 +8,13 @@
 namespace catenet::ws {
 
 // What is sent many times should be few pieces: a body that came in many is copied together once. It may have
-// to wait for slow subscribers, so a small one does not stay in the block it came in.
+// to wait for slow subscribers, so one that uses little of the block it came in does not stay there.
 publication::publication(std::string_view topic, message&& m)
     : topic_(topic),
       op_(m.is_text() ? opcode::text : opcode::binary),
       header_bytes_(static_cast<std::uint8_t>(header_size(m.size(), false))),
       plain_(std::move(m).into_frame(m.size() > copy_bytes_max)) {
+  plain_.compact();
   constexpr std::size_t pieces_max = 2;
   if (plain_.segment_count() <= pieces_max) return;
   chain packed = chain::of_size(plain_.bytes());

@@ -51,8 +51,10 @@ send_result service::send(connection& c, message&& m) {
   if (compresses(c, m.size())) frame = compressed_frame(c, m);
   if (frame.empty() && self_ == role::client)
     frame = framed(m.is_text() ? opcode::text : opcode::binary, std::move(m.payload()));
-  // A small message that has to wait is not worth the block it came in.
-  if (frame.empty()) frame = std::move(m).into_frame(m.size() > copy_bytes_max || c.unsent() == 0);
+  // A message that has to wait may not be worth the block it came in.
+  const bool waits = c.unsent() != 0;
+  if (frame.empty()) frame = std::move(m).into_frame(m.size() > copy_bytes_max || !waits);
+  if (waits) frame.compact();
   const send_result result = send_frame(c, std::move(frame));
   if (result > send_result::queued) drop_compressor(c);  // the peer's context lacks what it has
   return result;

@@ -23,6 +23,7 @@ enum class operation : std::uint8_t {
   connect,
   receive,
   receive_large,
+  receive_wide,
   poll,
   send,
   released,  ///< memory that a zero-copy send read is free again; the slot is the send's id
@@ -82,7 +83,7 @@ struct clock_reading {
 ///
 /// Tokens: all operations on one connected descriptor carry the same slot and generation, and no other live
 /// descriptor does; a generation is never 0. An accept's slot names its listener. Of each kind, one operation
-/// at a time is under way on a descriptor; a receive, a large receive and a poll for reading are one kind, a
+/// at a time is under way on a descriptor; receives of all three sizes and a poll for reading are one kind, a
 /// send and a poll for writing another.
 class backend {
  public:
@@ -106,6 +107,8 @@ class backend {
   virtual void offer(lease block) = 0;
   /// Receives once, up to `bytes_max`, into one large block; its token is of operation::receive_large.
   virtual void receive_large(int fd, token t, std::uint64_t bytes_max) = 0;
+  /// Receives once, what there is, into one block of 64 KiB; its token is of operation::receive_wide.
+  virtual void receive_wide(int fd, token t) = 0;
   /// Completes once when the descriptor is readable, or in error.
   virtual void poll_readable(int fd, token t) = 0;
   virtual void poll_writable(int fd, token t) = 0;

@@ -24,6 +24,7 @@ class core;
 class endpoint;
 class protocol;
 struct completion;
+enum class operation : std::uint8_t;
 struct stream_traffic;
 
 /// What became of a send.
@@ -130,6 +131,8 @@ class stream final : timer {
   [[nodiscard]] bool may_receive() const;
   void arm(bool may_be_large = true);
   std::uint64_t arm_large();
+  [[nodiscard]] operation receive_under_way() const;
+  void judge_size(std::size_t bytes, bool was_wide);
   void arm_timer();
   void look_within(std::uint32_t delay_ms);
   void start_deadline(std::uint32_t delay_ms);
@@ -175,14 +178,18 @@ class stream final : timer {
     flag_untold = 1 << 9,      // closed() is still to be called
     flag_dirty = 1 << 10,      // on the core's list for the end of the turn
     flag_deadline = 1 << 11,
-    flag_above = 1 << 12,       // above the high watermark: writable() is owed
-    flag_closed_fd = 1 << 13,   // the descriptor's close is with the kernel
-    flag_end_held = 1 << 14,    // FIN came while paused: told after what is held
-    flag_starved = 1 << 15,     // waits for receive blocks
-    flag_large = 1 << 16,       // the receive under way is into a large block
-    flag_curious = 1 << 17,     // the next receive is for one block: its bytes may announce a body
-    flag_queued = 1 << 18,      // waits for its turn to receive into a large block
-    flag_connecting = 1 << 19,  // the connect is with the kernel
+    flag_above = 1 << 12,      // above the high watermark: writable() is owed
+    flag_closed_fd = 1 << 13,  // the descriptor's close is with the kernel
+    flag_end_held = 1 << 14,   // FIN came while paused: told after what is held
+    flag_starved = 1 << 15,    // waits for receive blocks
+    flag_large = 1 << 16,      // the receive under way is into a large block
+    flag_curious = 1 << 17,    // the next receive is for one block: its bytes may announce a body
+    flag_queued = 1 << 18,     // waits for its turn to receive into a large block
+    flag_wide = 1 << 19,       // the receive under way is into a wide block
+    flag_bulky = 1 << 20,      // much comes at a time: the next receive is into a wide block
+    one_full = 1 << 21,        // in a field of two bits: how many receives in a row have filled small blocks
+    flag_full = 3 << 21,
+    flag_connecting = 1 << 23,  // the connect is with the kernel
     // The uppermost byte is the errno of a dead stream's end.
   };
   static constexpr unsigned end_code_shift = 24;
