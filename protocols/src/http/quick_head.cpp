@@ -99,8 +99,8 @@ bool is_blank(char c) { return c == ' ' || c == '\t'; }
 }  // namespace
 
 bool read_quickly(const char* base, std::size_t size, const limits& most, request_head& head) {
-  if (size < 16) return false;
   const char* const end = base + std::min<std::size_t>(size, most.head_bytes);
+  if (end - base < 16) return false;  // the least that may be loaded
   const char* cr = read_first_line(base, end, head);
   if (cr == nullptr || static_cast<std::size_t>(cr - base) > most.request_line) return false;
   request_meaning meaning;
