@@ -55,7 +55,9 @@ struct record {
 
 TEST(wide, blocks_are_for_who_sends_much_at_a_time_and_as_long_as_he_does) {
   record r;
-  engine_host host({.received = [&](stream&, chain&& c) { r.take(c); }});
+  engine_options o;
+  o.park_after_ms = 600'000;  // which would end a wide receive, too
+  engine_host host({.received = [&](stream&, chain&& c) { r.take(c); }}, o);
   host.start();
   client c(host.at());
   for (int round = 0; round != 3; ++round) {
@@ -66,6 +68,7 @@ TEST(wide, blocks_are_for_who_sends_much_at_a_time_and_as_long_as_he_does) {
       ASSERT_TRUE(eventually([&] { return r.got == all; })) << r.got;
       EXPECT_LE(r.last, 4_KiB) << "700 bytes hold a block of " << r.last;
     }
+    EXPECT_TRUE(eventually([&] { return lent_wide(host) == 0; })) << "it waits for little with wide blocks";
   }
   EXPECT_FALSE(r.bad);
   EXPECT_EQ(r.wasteful, 0);
