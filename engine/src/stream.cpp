@@ -55,6 +55,7 @@ void stream::release_traffic() {
   traffic_->warm_file = -1;
   traffic_->way = nullptr;
   traffic_->pinned = -1;
+  traffic_->offers_refused = traffic_->offers_to_skip = 0;
   traffic_->next = c.free_traffic;
   c.free_traffic = std::exchange(traffic_, nullptr);
 }
@@ -64,7 +65,7 @@ bool stream::at_rest() const { return traffic_ == nullptr || (unsent() == 0 && t
 
 bool stream::needs_no_traffic() const {
   return traffic_ != nullptr && at_rest() && traffic_->expecting == 0 &&
-         (flags_ & (flag_lingering | flag_starved)) == 0;
+         (flags_ & (flag_lingering | flag_starved | flag_sending)) == 0;
 }
 
 void stream::mark_dirty() {
@@ -86,6 +87,10 @@ void stream::flush() {
     clear(flag_end_held);
     end_of_input();
     if ((flags_ & flag_dead) != 0) return;
+  }
+  if ((flags_ & flag_offered) != 0) {
+    clear(flag_offered);
+    if (!tell_room()) return;
   }
   if ((flags_ & flag_sending) == 0) {
     if (traffic_ != nullptr && !traffic_->queue.empty())
@@ -147,7 +152,8 @@ void stream::expire() {
     protocol_->expired(*this);
     if ((flags_ & flag_dead) != 0) return;
   }
-  if ((flags_ & flag_sending) != 0 && stalled()) return abort();
+  const bool owes = unsent() != 0 || (flags_ & flag_closing) != 0;  // bytes, or the FIN behind them
+  if (owes && (flags_ & flag_sending) != 0 && stalled()) return abort();
   if ((flags_ & flag_starved) != 0 && !traffic_->hunger->waiting()) {
     stop_starving();
     arm();
@@ -161,6 +167,21 @@ void stream::expire() {
       active_ms_ = k.now_ms();  // it is busy with sending
   }
   arm_timer();
+}
+
+// ---- its owner
+
+void stream::hand_to(protocol& p, void* session) {
+  protocol_ = &p;
+  session_ = session;
+  if ((flags_ & (flag_ended | flag_closing | flag_dead)) != flag_ended) return;
+  flags_ |= flag_end_held;
+  mark_dirty();
+}
+
+void stream::on_end(callback<void()> f) {
+  flags_ |= flag_followed;
+  home().state_->followed.insert_or_assign(this, std::move(f));
 }
 
 // ---- opening and closing
@@ -246,6 +267,9 @@ void stream::tell_closed() {
   clear(flag_untold);
   protocol_->closed(*this);
   session_ = nullptr;
+  if ((flags_ & flag_followed) == 0) return;
+  clear(flag_followed);
+  home().state_->followed.extract(this).mapped()();
 }
 
 void stream::on_closed() {

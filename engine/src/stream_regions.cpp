@@ -48,13 +48,7 @@ void stream::send_regions(std::uint64_t memory) {
   const engine_options& options = home().owner().options();
   const std::uint64_t reference_bytes_min = page_reference_bytes_min(options);
   const bool head_shares = queue.bytes() - memory < head_alone_bytes_min;
-  std::int64_t result = 1;
-  while (memory != 0 && result > 0) {
-    result = c.io->send_now(fd_, queue, memory, head_shares);
-    if (result <= 0) break;
-    took(tier::copied, static_cast<std::uint64_t>(result));
-    memory -= static_cast<std::uint64_t>(result);
-  }
+  std::int64_t result = send_memory(memory, head_shares);
   std::size_t left = region_bytes_per_turn;
   while (result > 0 && left != 0 && !queue.empty() && goes_by_reference(*queue.head(), reference_bytes_min)) {
     const segment& s = *queue.head();
@@ -77,6 +71,19 @@ void stream::send_regions(std::uint64_t memory) {
   if (result != -EAGAIN) return sent();
   active_ms_ = traffic_->progress_ms = home().now_ms();
   wait_for_room();
+}
+
+// Sends so many bytes of memory at the front as far as the socket takes them at once. Positive, -EAGAIN when
+// it is full, or -errno.
+std::int64_t stream::send_memory(std::uint64_t bytes, bool more_follows) {
+  std::int64_t result = 1;
+  while (bytes != 0 && result > 0) {
+    result = home().state_->io->send_now(fd_, traffic_->queue, bytes, more_follows);
+    if (result <= 0) break;
+    took(tier::copied, static_cast<std::uint64_t>(result));
+    bytes -= static_cast<std::uint64_t>(result);
+  }
+  return result;
 }
 
 void stream::wait_for_room() {
