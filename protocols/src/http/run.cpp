@@ -120,6 +120,7 @@ void sessions::hand_over(stream& s, exchange& x, chain&& left) {
     give(*c);
   }
   s.clear_deadline();
+  s.resume();  // what was held back, and the end, are for who takes over
   take(s, std::move(bytes));
   if (s.owner_protocol() == this) s.close();
 }
