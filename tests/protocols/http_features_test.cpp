@@ -4,6 +4,7 @@
 #include <catenet/http/access.hpp>
 #include <catenet/http/event_stream.hpp>
 
+#include "support/chosen_io.hpp"
 #include "support/gzip.hpp"
 #include "support/http_server_fixture.hpp"
 
@@ -183,6 +184,70 @@ TEST_F(http_feature_server, row_60_connections_of_one_address_are_limited) {
   for (int i = 0; i != 5; ++i) clients.push_back(std::make_unique<http_test_client>(server_->port()));
   EXPECT_EQ(answers(), 5) << "those that ended are not counted any more";
   clients.clear();
+}
+
+TEST_F(http_feature_server, row_60_connections_that_were_upgraded_count_until_they_end) {
+  class until_end final : public protocol {
+   public:
+    void received(stream&, chain&&) override {}
+  };
+  until_end other;
+  http_test_server::settings of;
+  of.http.connections_per_address_max = 5;
+  server_.emplace(
+      [&](http::server& web) {
+        web.get("/", [](request&, response& rs) { rs.text("ok"); });
+        web.get("/up", [&](request&, response& rs) {
+          rs.upgrade("other", [&](stream& s, chain&&) { s.hand_to(other, nullptr); });
+        });
+      },
+      of);
+  std::vector<std::unique_ptr<http_test_client>> clients;
+  const auto comes_in = [&](const std::string& request) {
+    clients.push_back(std::make_unique<http_test_client>(server_->port()));
+    return clients.back()->send(request) && clients.back()->read().status != 0;
+  };
+  const std::string upgrade = get("/up", "Connection: Upgrade\r\nUpgrade: other\r\n");
+  for (int i = 0; i != 5; ++i) EXPECT_TRUE(comes_in(upgrade)) << i;
+  EXPECT_FALSE(comes_in(upgrade));
+  EXPECT_FALSE(comes_in(get("/")));
+  clients.clear();
+  EXPECT_EQ(server_->wait_until_idle(), "");
+  for (int i = 0; i != 5; ++i) EXPECT_TRUE(comes_in(get("/"))) << i << ": those that ended are not counted";
+  EXPECT_FALSE(comes_in(get("/")));
+  clients.clear();
+  EXPECT_EQ(server_->wait_until_idle(), "");
+  server_.reset();
+}
+
+// The balancer is one address for all; whose connection it is says the header.
+TEST_F(http_feature_server, row_60_behind_a_balancer_its_clients_are_counted) {
+  engine_options options;
+  options.handle_signals = false;
+  choose_io(options);
+  engine net{options};
+  http::server web{net, {.connections_per_address_max = 2}};
+  web.get("/", [](request&, response& rs) { rs.text("ok"); });
+  endpoint bound;
+  ASSERT_FALSE(web.listen("127.0.0.1:0", &bound, {.proxy_protocol = true}));
+  std::thread server{[&] { EXPECT_FALSE(net.run()); }};
+  {
+    std::vector<std::unique_ptr<http_test_client>> clients;
+    const auto comes_in = [&](const std::string& header) {
+      clients.push_back(std::make_unique<http_test_client>(bound.port()));
+      return clients.back()->send(header + get("/")) && clients.back()->read().status == 200;
+    };
+    for (int i = 0; i != 6; ++i)
+      EXPECT_TRUE(comes_in("PROXY TCP4 203.0.113." + std::to_string(i) + " 5.6.7.8 1 2\r\n")) << i;
+    EXPECT_TRUE(comes_in("PROXY TCP4 203.0.113.0 5.6.7.8 7 2\r\n"));
+    EXPECT_FALSE(comes_in("PROXY TCP4 203.0.113.0 5.6.7.8 8 2\r\n")) << "its third";
+    for (int i = 0; i != 4; ++i) EXPECT_TRUE(comes_in("PROXY UNKNOWN\r\n")) << "of no address";
+    clients.clear();
+    EXPECT_TRUE(eventually([&] { return net.statistics().connections == 0; }));
+    EXPECT_TRUE(comes_in("PROXY TCP4 203.0.113.0 5.6.7.8 9 2\r\n"));
+  }
+  net.stop();
+  server.join();
 }
 
 TEST_F(http_feature_server, answers_are_compressed_where_it_is_asked_for_and_worth_while) {

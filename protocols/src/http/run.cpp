@@ -114,7 +114,6 @@ sessions::outcome sessions::refuse(batch& b, stream& s, exchange& x, const fault
 void sessions::hand_over(stream& s, exchange& x, chain&& left) {
   const callback<void(stream&, chain&&)> take = std::move(x.take_over);
   chain bytes = std::move(left);
-  forget_address(s);
   if (auto* c = static_cast<connection*>(s.session())) {
     s.set_session(nullptr);
     give(*c);
