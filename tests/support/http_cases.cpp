@@ -219,6 +219,15 @@ void chunks(table& t) {
   t.ok(39, "quoted_extension", t.chunked("5;a=\"b c;d\"\r\nhello\r\n0\r\n\r\n"));
   t.ok(39, "quotes_in_quotes", t.chunked("5;a=\"b\\\"c\\\\\";d\r\nhello\r\n0\r\n\r\n"));
   t.ok(39, "spaced_extension", t.chunked("5; a = b ; c\r\nhello\r\n0\r\n\r\n"));
+  t.ok(39, "quoted_8_bit", t.chunked("5;a=\"b\x80\xff\\\xe9\"\r\nhello\r\n0\r\n\r\n"));
+  t.ok(39, "several_with_spaces", t.chunked("5;a=\"b\" \t; c ;\td= e\r\nhello\r\n0\r\n\r\n"));
+  n = 0;
+  for (const char* wrong :
+       {";a=b;", ";a=b;;c",      ";a=",           ";a= ",       ";a=\"x\"y",     ";a=b c",
+        ";a b",  ";a=b=c",       ";a=b\"c\"",     ";a=\"x\" y", ";a=\"x\"\"y\"", ";a;",
+        ";a ;",  ";a@b",         ";a=b@",         ";a=\x80",    ";\x80=b",       ";a=;b",
+        " ;a=b", ";a=\"x\x7f\"", ";a=\"\\\x01\"", ";a ",        ";a=b ",         ";a=\"b\" "})
+    t.bad(40, "wrong_" + std::to_string(n++), t.chunked("5"s + wrong + "\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "empty", t.chunked("5;\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "only_spaces", t.chunked("5; \r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "control", t.chunked("5;a=\x01\r\nhello\r\n0\r\n\r\n"));
