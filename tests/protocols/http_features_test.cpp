@@ -288,6 +288,17 @@ TEST_F(http_feature_server, answers_are_compressed_where_it_is_asked_for_and_wor
     EXPECT_EQ(plain.field("Vary"), "Accept-Encoding") << target << ": another client gets another answer";
   }
   EXPECT_EQ(ask(get("/text", "Accept-Encoding: gzip, br\r\n")).field("Content-Encoding"), "br");
+  const auto coding_for = [&](const std::string& accept) {
+    return ask(get("/text", "Accept-Encoding: " + accept + "\r\n"))
+        .field("Content-Encoding")
+        .value_or("identity");
+  };
+  EXPECT_EQ(coding_for("identity, gzip;q=0.5"), "identity");
+  EXPECT_EQ(coding_for("gzip;q=0.5, identity;q=0.6, br;q=0.1"), "identity");
+  EXPECT_EQ(coding_for("gzip;q=0.5, identity;q=0.4, br;q=0.1"), "gzip");
+  EXPECT_EQ(coding_for("gzip, identity"), "gzip") << "of equals the smaller";
+  EXPECT_EQ(coding_for("gzip;q=0.2, *;q=0.5"), "br") << "identity is not named: * is of the others";
+  EXPECT_EQ(coding_for("gzip;q=0.2, identity;q=0"), "gzip");
   EXPECT_EQ(ask(get("/small", gzip_please)).body, "small");
   for (const char* target : {"/image", "/tagged", "/coded"}) {
     const http_answer a = ask(get(target, gzip_please));
