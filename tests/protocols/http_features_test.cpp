@@ -96,8 +96,12 @@ TEST_F(http_feature_server, row_66_the_access_log_is_told_of_every_answer_and_es
   ask(get("/pieces"));
   ask(get("/none"));
   ask("GET /x\x01 HTTP/1.1\r\n\r\n");
+  ask("GET /no-host HTTP/1.1\r\n\r\n");
+  ask("PUT /folded HTTP/1.0\r\nHost: a\r\n b\r\n\r\n");
   const std::lock_guard hold{guard};
-  ASSERT_EQ(lines.size(), 4u);
+  ASSERT_EQ(lines.size(), 6u);
+  EXPECT_NE(lines[4].find("\"GET /no-host HTTP/1.1\" 400 "), std::string::npos) << lines[4];
+  EXPECT_NE(lines[5].find("\"PUT /folded HTTP/1.0\" 400 "), std::string::npos) << lines[5];
   EXPECT_TRUE(lines[0].starts_with("127.0.0.1 - - [")) << lines[0];
   EXPECT_NE(lines[0].find("] \"GET /?q=\\x22x\\x5c HTTP/1.1\" 200 5 \"r\" \"evil\\xff\\x22\" "),
             std::string::npos)

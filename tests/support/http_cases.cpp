@@ -320,6 +320,7 @@ void applications(table& t) {
   t.ok(67, "several_members", expand("gzip", gzip("he") + gzip("") + gzip("llo")));
   t.ok(67, "identity", expand("identity", "hello"));
   t.ok(67, "two_codings", expand("gzip, gzip", gzip(gzip("hello"))), 415);
+  t.ok(67, "empty_elements", expand(", gzip,", gzip("hello")));
   t.ok(67, "two_lines", expand("identity\r\nContent-Encoding: gzip", gzip("hello")), 415);
   t.ok(67, "unknown_coding", expand("br", "x"), 415);
   closes("bomb", expand("gzip", gzip(std::string(1'000'000, 'x'))), 413);

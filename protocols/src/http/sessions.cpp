@@ -163,7 +163,7 @@ void sessions::time_out(connection& c) {
   stream& s = *c.wire;
   const auto give_up = [&](const fault& why) {
     exchange& answer = take_exchange();
-    answer.head.forget();
+    c.parser.recall(c.input, answer.head);
     {
       batch b{*this, s};
       refuse(b, s, answer, why);
