@@ -82,6 +82,12 @@ std::string joined(const http::fields& all, std::string_view name, const std::st
   return list + last;
 }
 
+// With the version that the message came in, by which Via says what it may have lost on its way (RFC 9110
+// §7.6.3).
+std::string via(const http::fields& all, unsigned minor) {
+  return joined(all, "via", minor == 0 ? "1.0 catenet" : "1.1 catenet");
+}
+
 // "for" of RFC 7239 §6: an IPv6 address is quoted and in brackets.
 std::string forwarded_for(const endpoint& peer) {
   const std::string host = peer.host();
@@ -134,7 +140,7 @@ http::client_request request_for(http::request& rq, std::optional<std::uint32_t>
   made.header("X-Forwarded-Proto", "http");
   if (!host.empty()) made.header("X-Forwarded-Host", host);
   made.header("Forwarded", joined(head.fields, "forwarded", forwarded));
-  made.header("Via", joined(head.fields, "via", "1.1 catenet"));  // RFC 9110 §7.6.3
+  made.header("Via", via(head.fields, head.minor));
   if (head.chunked)
     made.chunked();
   else if (head.has_length)
@@ -162,12 +168,14 @@ void answer_failure(const http::client_error& why, http::response& rs) {
   rs.status(why.timeout() ? 504 : busy ? 503 : 502).text("upstream: ", why.text(), "\n");
 }
 
-void pass_head(const http::reply_head& head, http::response& rs) {
+// Trailers go to no client that knows no chunks, so it is not told of them either.
+void pass_head(const http::reply_head& head, const http::request& rq, http::response& rs) {
   rs.status(head.status);
   for (const http::field one : head.fields)
-    if (!stays_here(head.fields, one.name) && !http::equal_ignoring_case(one.name, "via"))
+    if (!stays_here(head.fields, one.name) && !is_any_of(one.name, {"via"}) &&
+        !(rq.minor_version() == 0 && is_any_of(one.name, {"trailer"})))
       rs.header(one.name, one.value);
-  rs.header("Via", joined(head.fields, "via", "1.1 catenet"));
+  rs.header("Via", via(head.fields, head.minor));
   if (head.has_length) rs.length(head.content_length);
 }
 
@@ -196,7 +204,11 @@ task<> forward(http::client& upstream, const http::origin& to, http::request& rq
     answer_failure(c.why(), rs);
     co_return;
   }
-  pass_head(*head, rs);
+  if (head->fields.count("Content-Type") > 1) {  // which of them holds, two readers may see differently
+    rs.status(502).text("upstream: its answer has two fields Content-Type\n");
+    co_return;
+  }
+  pass_head(*head, rq, rs);
   bool there = co_await rs.write(chain{});
   while (there) {
     std::optional<chain> part = co_await c.next();

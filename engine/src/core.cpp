@@ -21,6 +21,8 @@ constexpr std::uint32_t accept_complaint_ms = 10'000;  // one line in so long, h
 // What says something about one connection, not about accepting.
 bool passes(int code) { return code == ECANCELED || code == ECONNABORTED || code == EINTR || code == EAGAIN; }
 
+bool has_left(const completion& c) { return c.about.what() == operation::send && c.result > 0; }
+
 constexpr std::uint32_t memory_look_ms = 250;     // how often idle memory is looked at
 constexpr std::uint32_t memory_hurry_ms = 10;     // while there is more to give than one look does
 constexpr std::uint32_t memory_still_looks = 12;  // so many looks without a change, and the core sleeps on
@@ -123,7 +125,11 @@ void core::after_wait() {
   const clock_reading now = s.io->clock();
   unix_seconds_ = now.unix_seconds;
   timers_.advance(static_cast<std::uint32_t>(now.steady_ms));
-  for (const completion& c : s.completions) dispatch(c);
+  // What has left is told first, so that none of the others finds a stream fuller than it is.
+  for (const completion& c : s.completions)
+    if (has_left(c)) dispatch(c);
+  for (const completion& c : s.completions)
+    if (!has_left(c)) dispatch(c);
   s.completions.clear();
   s.mail.run();
   s.watches.serve_again();

@@ -15,6 +15,7 @@
 
 #include <atomic>
 #include <memory>
+#include <unordered_map>
 #include <vector>
 
 namespace catenet {
@@ -38,8 +39,10 @@ struct stream_traffic {
   int warm_file = -1;                  // this part of a file was read ahead: it is sent without asking again
   std::uint64_t warm_from = 0;
   std::uint64_t warm_to = 0;
-  route* way = nullptr;      // where it leads, once a zero-copy send was thought of
-  std::int64_t pinned = -1;  // the flight is the zero-copy send of that id
+  route* way = nullptr;              // where it leads, once a zero-copy send was thought of
+  std::int64_t pinned = -1;          // the flight is the zero-copy send of that id
+  std::uint32_t offers_refused = 0;  // by a full socket, one behind the other
+  std::uint32_t offers_to_skip = 0;  // before it is asked again
   stream_traffic* next = nullptr;
 };
 
@@ -64,11 +67,12 @@ struct core_state {
   std::atomic<bool> sleeping{false};
 
   std::vector<completion> completions;
-  std::vector<stream*> dirty;   // something to send, to deliver or to arm at the end of the turn
-  std::vector<stream*> ended;   // closed() is owed
-  large_receives large;         // who waits for its turn
-  bool told_of_copies = false;  // that sendfile is refused
-  bool blocks_owed = false;     // somebody who waits for a block can be served by another turn
+  std::vector<stream*> dirty;  // something to send, to deliver or to arm at the end of the turn
+  std::vector<stream*> ended;  // closed() is owed
+  std::unordered_map<stream*, callback<void()>> followed;  // whom else their ends are told to
+  large_receives large;                                    // who waits for its turn
+  bool told_of_copies = false;                             // that sendfile is refused
+  bool blocks_owed = false;  // somebody who waits for a block can be served by another turn
   stream_traffic* free_traffic = nullptr;
 
   bool draining = false;

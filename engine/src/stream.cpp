@@ -60,6 +60,7 @@ void stream::release_traffic() {
   traffic_->warm_file = -1;
   traffic_->way = nullptr;
   traffic_->pinned = -1;
+  traffic_->offers_refused = traffic_->offers_to_skip = 0;
   traffic_->next = c.free_traffic;
   c.free_traffic = std::exchange(traffic_, nullptr);
 }
@@ -69,7 +70,7 @@ bool stream::at_rest() const { return traffic_ == nullptr || (unsent() == 0 && t
 
 bool stream::needs_no_traffic() const {
   return traffic_ != nullptr && at_rest() && traffic_->expecting == 0 &&
-         (flags_ & (flag_lingering | flag_starved)) == 0;
+         (flags_ & (flag_lingering | flag_starved | flag_sending)) == 0;
 }
 
 void stream::mark_dirty() {
@@ -91,6 +92,10 @@ void stream::flush() {
     clear(flag_end_held);
     end_of_input();
     if ((flags_ & flag_dead) != 0) return;
+  }
+  if ((flags_ & flag_offered) != 0) {
+    clear(flag_offered);
+    if (!tell_room()) return;
   }
   if ((flags_ & flag_sending) == 0) {
     if (traffic_ != nullptr && !traffic_->queue.empty())
@@ -153,7 +158,8 @@ void stream::expire() {
     protocol_->expired(*this);
     if ((flags_ & flag_dead) != 0) return;
   }
-  if ((flags_ & flag_sending) != 0 && stalled()) return give_up(ETIMEDOUT);
+  const bool owes = unsent() != 0 || (flags_ & flag_closing) != 0;  // bytes, or the FIN behind them
+  if (owes && (flags_ & flag_sending) != 0 && stalled()) return give_up(ETIMEDOUT);
   if ((flags_ & flag_starved) != 0 && !traffic_->hunger->waiting()) {
     stop_starving();
     arm();
@@ -167,6 +173,21 @@ void stream::expire() {
       active_ms_ = k.now_ms();  // it is busy with sending
   }
   arm_timer();
+}
+
+// ---- its owner
+
+void stream::hand_to(protocol& p, void* session) {
+  protocol_ = &p;
+  session_ = session;
+  if ((flags_ & (flag_ended | flag_closing | flag_dead)) != flag_ended) return;
+  flags_ |= flag_end_held;
+  mark_dirty();
+}
+
+void stream::on_end(callback<void()> f) {
+  flags_ |= flag_followed;
+  home().state_->followed.insert_or_assign(this, std::move(f));
 }
 
 // ---- opening and closing
@@ -224,15 +245,16 @@ void stream::give_up(int code) {
 // Nothing is asked any more when a dead stream was last heard of, nor for its deadline.
 void stream::note_end(int code) {
   if (code == EPIPE) code = ECONNRESET;  // a send that comes after the call which was told of the reset
-  const std::uint64_t left = unsent();
-  active_ms_ = static_cast<std::uint32_t>(left);
-  deadline_ms_ = static_cast<std::uint32_t>(left >> 32);
-  flags_ |= flag_dead | static_cast<std::uint32_t>(code) << end_code_shift;
+  const std::uint64_t end = unsent() | static_cast<std::uint64_t>(code) << end_code_shift;
+  active_ms_ = static_cast<std::uint32_t>(end);
+  deadline_ms_ = static_cast<std::uint32_t>(end >> 32);
+  flags_ |= flag_dead;
 }
 
 stream_end stream::end() const {
   if ((flags_ & flag_dead) == 0) return {};
-  return {static_cast<int>(flags_ >> end_code_shift), std::uint64_t{deadline_ms_} << 32 | active_ms_};
+  const std::uint64_t end = std::uint64_t{deadline_ms_} << 32 | active_ms_;
+  return {static_cast<int>(end >> end_code_shift), end & ((std::uint64_t{1} << end_code_shift) - 1)};
 }
 
 void stream::wind_down(int code) {
@@ -270,6 +292,9 @@ void stream::tell_closed() {
   clear(flag_untold);
   protocol_->closed(*this);
   session_ = nullptr;
+  if ((flags_ & flag_followed) == 0) return;
+  clear(flag_followed);
+  home().state_->followed.extract(this).mapped()();
 }
 
 void stream::on_closed() {

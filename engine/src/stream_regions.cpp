@@ -53,13 +53,8 @@ void stream::send_regions(std::uint64_t memory) {
   const engine_options& options = home().owner().options();
   const std::uint64_t reference_bytes_min = page_reference_bytes_min(options);
   const bool head_shares = queue.bytes() - memory < head_alone_bytes_min;
-  std::int64_t result = 1;
-  while (memory != 0 && result > 0) {
-    result = c.io->send_now(fd_, queue, memory, head_shares);
-    if (result <= 0) break;
-    took(tier::copied, static_cast<std::uint64_t>(result));
-    memory -= static_cast<std::uint64_t>(result);
-  }
+  const std::int64_t head = send_memory(memory, head_shares);
+  std::int64_t result = head;
   std::size_t left = region_bytes_per_turn;
   while (result > 0 && left != 0 && !queue.empty() && goes_by_reference(*queue.head(), reference_bytes_min)) {
     const segment& s = *queue.head();
@@ -78,7 +73,7 @@ void stream::send_regions(std::uint64_t memory) {
   }
   c.sends.add(1);
   const bool refused = result == -ENOSYS || result == -EINVAL || result == -EPERM || result == -EOPNOTSUPP;
-  if (memory == 0 && refused) return copy_region(static_cast<int>(-result));
+  if (head > 0 && refused) return copy_region(static_cast<int>(-result));
   // Also for a file that cannot be read: a clean end would make what was sent look whole.
   if (result < 0 && result != -EAGAIN && result != -EINTR) return give_up(static_cast<int>(-result));
   if (result != -EAGAIN) return sent();
@@ -110,6 +105,19 @@ void stream::copy_region(int refusal) {
   queue.consume(static_cast<std::uint64_t>(got));
   queue.prepend(chain{std::move(room), 0, static_cast<std::size_t>(got)});
   sent();
+}
+
+// Sends so many bytes of memory at the front as far as the socket takes them at once. Positive, -EAGAIN when
+// it is full, or -errno.
+std::int64_t stream::send_memory(std::uint64_t bytes, bool more_follows) {
+  std::int64_t result = 1;
+  while (bytes != 0 && result > 0) {
+    result = home().state_->io->send_now(fd_, traffic_->queue, bytes, more_follows);
+    if (result <= 0) break;
+    took(tier::copied, static_cast<std::uint64_t>(result));
+    bytes -= static_cast<std::uint64_t>(result);
+  }
+  return result;
 }
 
 void stream::wait_for_room() {

@@ -19,6 +19,8 @@ namespace {
 // Most segments in one send: UIO_MAXIOV.
 constexpr std::size_t segments_per_send_max = 1024;
 constexpr std::uint64_t unix_send_bytes_max = 256_KiB;
+// Who takes nothing for long is asked at every 2^n-th offer.
+constexpr std::uint32_t offers_refused_max = 10;
 // Memory before a file region or page body: so much is sent at once and inline, as the region is.
 constexpr std::uint64_t inline_head_bytes_max = 16_KiB;
 
@@ -55,6 +57,37 @@ send_result stream::send(chain&& bytes) {
   if (unsent() <= options.high_watermark) return send_result::sent;
   flags_ |= flag_above;
   return send_result::queued;
+}
+
+bool stream::offer() {
+  if (unsent() == 0) return true;
+  core_state& c = *home().state_;
+  stream_traffic& t = *traffic_;
+  if (!t.flight.empty() || (flags_ & (flag_dead | flag_connecting)) != 0) return false;
+  if (t.offers_to_skip != 0) {
+    --t.offers_to_skip;
+    return false;
+  }
+  const std::uint64_t bytes = front_of(t.queue, page_reference_bytes_min(home().owner().options())).bytes;
+  if (bytes == 0) return false;
+  const std::uint64_t before = t.queue.bytes();
+  const std::int64_t result = send_memory(bytes, false);
+  if (const std::uint64_t taken = before - t.queue.bytes(); taken != 0) {
+    c.sends.add(1);
+    c.large.sends(taken);
+    t.offers_refused = 0;
+    flags_ |= flag_offered;
+    mark_dirty();
+  }
+  if (result > 0) return t.queue.empty();
+  // Of what else it can be, the next send tells.
+  t.offers_to_skip = (1u << t.offers_refused) - 1;
+  t.offers_refused = std::min(t.offers_refused + 1, offers_refused_max);
+  if (result == -EAGAIN && (flags_ & flag_sending) == 0) {
+    t.progress_ms = home().now_ms();
+    wait_for_room();
+  }
+  return false;
 }
 
 // A send tells of its end only, and a UNIX socket not how much its peer has taken: so that a slow peer is
@@ -121,11 +154,7 @@ void stream::on_send(std::int32_t result) {
 // socket, which is full, has room.
 void stream::sent(bool full) {
   active_ms_ = home().now_ms();
-  if ((flags_ & flag_above) != 0 && unsent() <= home().owner().options().low_watermark) {
-    clear(flag_above);
-    if ((flags_ & flag_closing) == 0) protocol_->writable(*this);
-    if ((flags_ & flag_dead) != 0) return;
-  }
+  if (!tell_room()) return;
   if (full)
     wait_for_room();
   else if (unsent() != 0 || (flags_ & flag_closing) != 0)
@@ -134,10 +163,19 @@ void stream::sent(bool full) {
     release_traffic();
 }
 
+// The producer, if it waits for that. False when the stream has ended there.
+bool stream::tell_room() {
+  if ((flags_ & flag_above) == 0 || unsent() > home().owner().options().low_watermark) return true;
+  clear(flag_above);
+  if ((flags_ & flag_closing) == 0) protocol_->writable(*this);
+  return (flags_ & flag_dead) == 0;
+}
+
 void stream::on_writable(std::int32_t result) {
   clear(flag_sending);
   if ((flags_ & flag_dead) != 0) return try_finish();
   if (result < 0) return wind_down(-result);
+  if (traffic_ != nullptr) traffic_->offers_refused = traffic_->offers_to_skip = 0;
   sent();
 }
 

@@ -69,11 +69,20 @@ ws::options base() {
   return o;
 }
 
+// The client gives the name, and a topic comes of it: '/' would be another level, '+' and '#' would stand for
+// other names.
+bool may_be_named(std::string_view name, ws::upgrade& u) {
+  if (name.find_first_of("/+#") == std::string_view::npos) return true;
+  u.refuse(400, "a name has neither '/' nor '+' nor '#'\n");
+  return false;
+}
+
 ws::options talking() {
   ws::options o = base();
   o.upgrade = [](http::request& rq, ws::upgrade& u) {
     if (is_from_elsewhere(rq)) return u.refuse(403, "another site's page\n");
     const std::string_view named = rq.param("room");
+    if (!may_be_named(named, u)) return;
     u.opened = [room = std::string{named.empty() ? "lobby" : named}](ws::connection& c) {
       c.user = new std::string{"room/" + room};
     };
@@ -111,6 +120,7 @@ ws::options listening() {
 ws::options named(ws::options o, void (*begin)(ws::connection&, std::string_view)) {
   o.upgrade = [begin](http::request& rq, ws::upgrade& u) {
     if (is_from_elsewhere(rq)) return u.refuse(403, "another site's page\n");
+    if (!may_be_named(rq.param("name"), u)) return;
     u.opened = [begin, name = std::string{rq.param("name")}](ws::connection& c) { begin(c, name); };
   };
   return o;

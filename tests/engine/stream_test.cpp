@@ -67,6 +67,62 @@ INSTANTIATE_TEST_SUITE_P(stream, echoes,
                                          size_case{1_MiB + 1, "127.0.0.1:0"}, size_case{8_MiB, "unix"},
                                          size_case{64_MiB, "127.0.0.1:0"}));
 
+TEST(stream, what_is_offered_leaves_within_the_turn_and_in_order) {
+  constexpr std::size_t piece = 100'000;
+  std::size_t bytes = 0;
+  std::atomic<bool> done{false};
+  std::atomic<int> told{0};
+  engine_host host({.received =
+                        [&](stream& s, chain&&) {
+                          const auto send = [&] {
+                            EXPECT_NE(s.send(chain::copy_of(pattern(bytes, piece))), send_result::gone);
+                            bytes += piece;
+                          };
+                          send();
+                          EXPECT_EQ(s.unsent(), piece);
+                          EXPECT_TRUE(s.offer());
+                          EXPECT_EQ(s.unsent(), 0u);
+                          s.want_writable();
+                          while (s.offer() && bytes < 64_MiB) send();  // the peer reads nothing yet
+                          EXPECT_EQ(told, 0) << "not within a call";
+                          done = true;
+                        },
+                    .writable = [&](stream&) { ++told; }});
+  host.start();
+  client c(host.at());
+  ASSERT_TRUE(c.send("go"));
+  ASSERT_TRUE(eventually([&] { return done.load(); }));
+  EXPECT_LT(bytes, 64_MiB);
+  EXPECT_EQ(off_pattern(0, c.receive(bytes)), std::string::npos);
+  EXPECT_TRUE(eventually([&] { return told == 1; }));
+  host.stop();
+  EXPECT_EQ(host.statistics().bytes_out, bytes);
+}
+
+TEST(stream, a_new_owner_is_told_of_the_fin_and_others_of_the_end) {
+  std::string order;
+  const handlers later{.ended =
+                           [&](stream& s) {
+                             order += "new owner's ended, ";
+                             s.close();
+                           },
+                       .closed = [&](stream&) { order += "closed, "; }};
+  scripted second{later};
+  engine_host host({.opened = [&](stream& s) { s.on_end([&] { order += "end"; }); },
+                    .ended =
+                        [&](stream& s) {
+                          order += "ended, ";
+                          s.hand_to(second, nullptr);
+                        },
+                    .closed = [&](stream&) { order += "not mine any more, "; }});
+  host.start();
+  client c(host.at());
+  c.finish();
+  EXPECT_EQ(c.receive(1), "");
+  host.stop();
+  EXPECT_EQ(order, "ended, new owner's ended, closed, end");
+}
+
 TEST(stream, many_at_once) {
   constexpr int clients = 60;
   engine_host host(echo());

@@ -130,6 +130,34 @@ class Upstream(unittest.TestCase):
             for gone in (b"X-Internal", b"Keep-Alive"):
                 self.assertNotIn(gone, back)
 
+    def test_via_tells_the_version_that_was_received(self):
+        with HandPlayed() as upstream, Server("reverse_proxy", "--to", upstream.to) as proxy:
+            head, back = self.exchange(proxy, upstream, b"GET / HTTP/1.0\r\nHost: x\r\nVia: 1.1 a\r\n\r\n",
+                                       b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            self.assertIn(b"\r\nVia: 1.1 a, 1.0 catenet\r\n", head)
+            self.assertIn(b"\r\nVia: 1.1 catenet\r\n", back)
+            head, back = self.exchange(proxy, upstream, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                                       b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            self.assertIn(b"\r\nVia: 1.1 catenet\r\n", head)
+            self.assertIn(b"\r\nVia: 1.0 catenet\r\n", back)
+
+    def test_an_answer_of_two_types_is_the_upstreams_fault(self):
+        with HandPlayed() as upstream, Server("reverse_proxy", "--to", upstream.to) as proxy:
+            answer = b"HTTP/1.1 200 OK\r\nContent-Type: a/b\r\nContent-Length: 2\r\nContent-Type: c/d\r\n\r\nok"
+            _, back = self.exchange(proxy, upstream, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", answer)
+            self.assertTrue(back.startswith(b"HTTP/1.1 502 "), back)
+            self.assertIn(b"two fields Content-Type", back)
+
+    def test_trailers_are_announced_only_to_who_gets_them(self):
+        answer = (b"HTTP/1.1 200 OK\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"
+                  b"2\r\nok\r\n0\r\nX-Sum: 1\r\n\r\n")
+        for version, announced in ((b"1.0", False), (b"1.1", True)):
+            with HandPlayed() as upstream, Server("reverse_proxy", "--to", upstream.to) as proxy:
+                request = b"GET / HTTP/" + version + b"\r\nHost: x\r\n\r\n"
+                _, back = self.exchange(proxy, upstream, request, answer)
+                self.assertTrue(back.startswith(b"HTTP/1.1 200 "), back)
+                self.assertEqual(b"\r\nTrailer: X-Sum\r\n" in back, announced, version)
+
     def test_no_client_hides_what_the_proxy_adds(self):
         ours = 'for=127.0.0.1;proto=http;host="x"'
         rows = [('for="a', ours), ('for="a\\"', ours), ('for="a\\\\"', f'for="a\\\\", {ours}'), ('for="(a"', ours),

@@ -66,6 +66,17 @@ class Websockets(unittest.IsolatedAsyncioTestCase):
                 self.assertEqual([await one.recv() for one in peers], [message] * len(peers))
             await asyncio.gather(*(one.close() for one in peers))
 
+    async def test_names_are_no_patterns(self):
+        with Server("chat") as server:
+            for path in ("chat", "upload", "download"):
+                for name in ("+", "%2b", "a+b", "%23", "a%23", "a%2fb", "%2F"):
+                    with self.assertRaisesRegex(websockets.exceptions.InvalidHandshake, "400", msg=name):
+                        await on(server, f"/{path}/{name}")
+            async with on(server, "/chat/caf%c3%a9", compression=None) as one, \
+                    on(server, "/listen/+", compression=None) as all_rooms:
+                await one.send("heard")
+                self.assertEqual([await one.recv(), await all_rooms.recv()], ["heard", "heard"])
+
     async def test_compressed_chat(self):
         factories = [[permessage_deflate.ClientPerMessageDeflateFactory()],
                      [permessage_deflate.ClientPerMessageDeflateFactory(server_max_window_bits=9)],

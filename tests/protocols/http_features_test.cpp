@@ -4,6 +4,7 @@
 #include <catenet/http/access.hpp>
 #include <catenet/http/event_stream.hpp>
 
+#include "support/chosen_io.hpp"
 #include "support/gzip.hpp"
 #include "support/http_server_fixture.hpp"
 
@@ -95,8 +96,12 @@ TEST_F(http_feature_server, row_66_the_access_log_is_told_of_every_answer_and_es
   ask(get("/pieces"));
   ask(get("/none"));
   ask("GET /x\x01 HTTP/1.1\r\n\r\n");
+  ask("GET /no-host HTTP/1.1\r\n\r\n");
+  ask("PUT /folded HTTP/1.0\r\nHost: a\r\n b\r\n\r\n");
   const std::lock_guard hold{guard};
-  ASSERT_EQ(lines.size(), 4u);
+  ASSERT_EQ(lines.size(), 6u);
+  EXPECT_NE(lines[4].find("\"GET /no-host HTTP/1.1\" 400 "), std::string::npos) << lines[4];
+  EXPECT_NE(lines[5].find("\"PUT /folded HTTP/1.0\" 400 "), std::string::npos) << lines[5];
   EXPECT_TRUE(lines[0].starts_with("127.0.0.1 - - [")) << lines[0];
   EXPECT_NE(lines[0].find("] \"GET /?q=\\x22x\\x5c HTTP/1.1\" 200 5 \"r\" \"evil\\xff\\x22\" "),
             std::string::npos)
@@ -185,6 +190,70 @@ TEST_F(http_feature_server, row_60_connections_of_one_address_are_limited) {
   clients.clear();
 }
 
+TEST_F(http_feature_server, row_60_connections_that_were_upgraded_count_until_they_end) {
+  class until_end final : public protocol {
+   public:
+    void received(stream&, chain&&) override {}
+  };
+  until_end other;
+  http_test_server::settings of;
+  of.http.connections_per_address_max = 5;
+  server_.emplace(
+      [&](http::server& web) {
+        web.get("/", [](request&, response& rs) { rs.text("ok"); });
+        web.get("/up", [&](request&, response& rs) {
+          rs.upgrade("other", [&](stream& s, chain&&) { s.hand_to(other, nullptr); });
+        });
+      },
+      of);
+  std::vector<std::unique_ptr<http_test_client>> clients;
+  const auto comes_in = [&](const std::string& request) {
+    clients.push_back(std::make_unique<http_test_client>(server_->port()));
+    return clients.back()->send(request) && clients.back()->read().status != 0;
+  };
+  const std::string upgrade = get("/up", "Connection: Upgrade\r\nUpgrade: other\r\n");
+  for (int i = 0; i != 5; ++i) EXPECT_TRUE(comes_in(upgrade)) << i;
+  EXPECT_FALSE(comes_in(upgrade));
+  EXPECT_FALSE(comes_in(get("/")));
+  clients.clear();
+  EXPECT_EQ(server_->wait_until_idle(), "");
+  for (int i = 0; i != 5; ++i) EXPECT_TRUE(comes_in(get("/"))) << i << ": those that ended are not counted";
+  EXPECT_FALSE(comes_in(get("/")));
+  clients.clear();
+  EXPECT_EQ(server_->wait_until_idle(), "");
+  server_.reset();
+}
+
+// The balancer is one address for all; whose connection it is says the header.
+TEST_F(http_feature_server, row_60_behind_a_balancer_its_clients_are_counted) {
+  engine_options options;
+  options.handle_signals = false;
+  choose_io(options);
+  engine net{options};
+  http::server web{net, {.connections_per_address_max = 2}};
+  web.get("/", [](request&, response& rs) { rs.text("ok"); });
+  endpoint bound;
+  ASSERT_FALSE(web.listen("127.0.0.1:0", &bound, {.proxy_protocol = true}));
+  std::thread server{[&] { EXPECT_FALSE(net.run()); }};
+  {
+    std::vector<std::unique_ptr<http_test_client>> clients;
+    const auto comes_in = [&](const std::string& header) {
+      clients.push_back(std::make_unique<http_test_client>(bound.port()));
+      return clients.back()->send(header + get("/")) && clients.back()->read().status == 200;
+    };
+    for (int i = 0; i != 6; ++i)
+      EXPECT_TRUE(comes_in("PROXY TCP4 203.0.113." + std::to_string(i) + " 5.6.7.8 1 2\r\n")) << i;
+    EXPECT_TRUE(comes_in("PROXY TCP4 203.0.113.0 5.6.7.8 7 2\r\n"));
+    EXPECT_FALSE(comes_in("PROXY TCP4 203.0.113.0 5.6.7.8 8 2\r\n")) << "its third";
+    for (int i = 0; i != 4; ++i) EXPECT_TRUE(comes_in("PROXY UNKNOWN\r\n")) << "of no address";
+    clients.clear();
+    EXPECT_TRUE(eventually([&] { return net.statistics().connections == 0; }));
+    EXPECT_TRUE(comes_in("PROXY TCP4 203.0.113.0 5.6.7.8 9 2\r\n"));
+  }
+  net.stop();
+  server.join();
+}
+
 TEST_F(http_feature_server, answers_are_compressed_where_it_is_asked_for_and_worth_while) {
   static const std::string text = [] {
     std::string all;
@@ -223,6 +292,17 @@ TEST_F(http_feature_server, answers_are_compressed_where_it_is_asked_for_and_wor
     EXPECT_EQ(plain.field("Vary"), "Accept-Encoding") << target << ": another client gets another answer";
   }
   EXPECT_EQ(ask(get("/text", "Accept-Encoding: gzip, br\r\n")).field("Content-Encoding"), "br");
+  const auto coding_for = [&](const std::string& accept) {
+    return ask(get("/text", "Accept-Encoding: " + accept + "\r\n"))
+        .field("Content-Encoding")
+        .value_or("identity");
+  };
+  EXPECT_EQ(coding_for("identity, gzip;q=0.5"), "identity");
+  EXPECT_EQ(coding_for("gzip;q=0.5, identity;q=0.6, br;q=0.1"), "identity");
+  EXPECT_EQ(coding_for("gzip;q=0.5, identity;q=0.4, br;q=0.1"), "gzip");
+  EXPECT_EQ(coding_for("gzip, identity"), "gzip") << "of equals the smaller";
+  EXPECT_EQ(coding_for("gzip;q=0.2, *;q=0.5"), "br") << "identity is not named: * is of the others";
+  EXPECT_EQ(coding_for("gzip;q=0.2, identity;q=0"), "gzip");
   EXPECT_EQ(ask(get("/small", gzip_please)).body, "small");
   for (const char* target : {"/image", "/tagged", "/coded"}) {
     const http_answer a = ask(get(target, gzip_please));

@@ -161,6 +161,8 @@ TEST_F(http_file_server, precompressed_variants_are_chosen_by_what_the_client_ta
   EXPECT_EQ(body("Accept-Encoding: gzip, br\r\n"), "br bytes");
   EXPECT_EQ(body("Accept-Encoding: gzip, br;q=0.5\r\n"), "gz bytes");
   EXPECT_EQ(body("Accept-Encoding: gzip;q=0\r\n"), "plain plain plain");
+  EXPECT_EQ(body("Accept-Encoding: identity, gzip;q=0.5\r\n"), "plain plain plain");
+  EXPECT_EQ(body("Accept-Encoding: identity;q=0.4, gzip;q=0.5\r\n"), "gz bytes");
   EXPECT_EQ(ask("/app.js", "Accept-Encoding: br\r\nRange: bytes=0-4\r\n").body, "plain");
   const http_answer a = ask("/app.js", "Accept-Encoding: br\r\n");
   EXPECT_EQ(a.field("Content-Encoding"), "br");

@@ -8,9 +8,12 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 
 namespace catenet::ws::testing {
 namespace {
+
+using namespace std::string_literals;
 
 std::string request(const std::string& path, const std::string& fields = "") {
   return "GET " + path +
@@ -80,6 +83,61 @@ TEST(ws_upgrade_session, a_peer_that_leaves_meanwhile_leaves_nothing_behind) {
   }
   EXPECT_TRUE(server::eventually([&] { return guest.use_count() == 1; }));
   EXPECT_EQ(w.statistics().opened, 0u);
+}
+
+// 101 by mistake would leave a connection that nobody speaks on; 2xx would say that all went well.
+TEST(ws_upgrade_session, a_refusal_with_a_status_that_refuses_nothing_is_an_error) {
+  web_host w(guarded([](http::request& rq, upgrade& u) {
+    u.refuse(static_cast<std::uint32_t>(std::stoul(std::string(rq.param("room")))), "why");
+  }));
+  for (const char* status : {"100", "101", "200", "204", "299", "600", "65936"}) {
+    peer p(w.port);
+    p.send(request("/"s + status));
+    EXPECT_TRUE(p.head().starts_with("HTTP/1.1 500 ")) << status;
+  }
+  peer redirected(w.port);
+  redirected.send(request("/302"));
+  EXPECT_TRUE(redirected.head().starts_with("HTTP/1.1 302 "));
+}
+
+// Its FIN comes while it is decided, behind a message.
+TEST(ws_upgrade_session, a_peer_that_says_fin_meanwhile_is_told_of_and_gone) {
+  std::atomic<int> asked{0}, heard{0}, closed{0};
+  options o = guarded([&](http::request&, upgrade&) -> task<> {
+    ++asked;
+    co_await sleep(100);
+  });
+  o.message = [&](connection&, message) { heard += closed == 0 ? 1 : 0; };
+  o.close = [&](connection&, close_code code, std::string_view) {
+    closed += code == close_code::abnormal ? 1 : 100;
+  };
+  web_host w(std::move(o));
+  peer leaving(w.port);
+  leaving.send(request("/open") + frame(0x81, "early"));
+  EXPECT_TRUE(server::eventually([&] { return asked == 1; }));
+  leaving.end_sending();
+  EXPECT_TRUE(leaving.head().starts_with("HTTP/1.1 101 "));
+  EXPECT_EQ(leaving.next(), "81 open");
+  EXPECT_EQ(leaving.next(), "end");
+  EXPECT_TRUE(server::eventually([&] { return w.statistics().connections == 0; }));
+  EXPECT_EQ(heard, 1);
+  EXPECT_EQ(closed, 1);
+}
+
+// More than may be held back comes behind a handshake that takes its time.
+TEST(ws_upgrade_session, frames_held_back_meanwhile_all_come) {
+  web_host w(guarded(decide_slowly));
+  peer eager(w.port);
+  std::string frames;
+  for (int i = 0; i != 300; ++i) frames += frame(0x81, std::to_string(i) + std::string(1000, 'f'));
+  std::thread speaker{[&] { eager.send(request("/open") + frames); }};
+  EXPECT_TRUE(eager.head().starts_with("HTTP/1.1 101 "));
+  EXPECT_EQ(eager.next(), "81 open");
+  int came = 0;
+  while (came != 300 && eager.next() == "81 " + std::to_string(came) + std::string(1000, 'f')) ++came;
+  EXPECT_EQ(came, 300);
+  eager.end_sending();  // and the speaker's, should it still wait
+  speaker.join();
 }
 
 TEST(ws_upgrade_session, a_bad_handshake_is_not_asked_about) {

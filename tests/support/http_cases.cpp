@@ -219,6 +219,15 @@ void chunks(table& t) {
   t.ok(39, "quoted_extension", t.chunked("5;a=\"b c;d\"\r\nhello\r\n0\r\n\r\n"));
   t.ok(39, "quotes_in_quotes", t.chunked("5;a=\"b\\\"c\\\\\";d\r\nhello\r\n0\r\n\r\n"));
   t.ok(39, "spaced_extension", t.chunked("5; a = b ; c\r\nhello\r\n0\r\n\r\n"));
+  t.ok(39, "quoted_8_bit", t.chunked("5;a=\"b\x80\xff\\\xe9\"\r\nhello\r\n0\r\n\r\n"));
+  t.ok(39, "several_with_spaces", t.chunked("5;a=\"b\" \t; c ;\td= e\r\nhello\r\n0\r\n\r\n"));
+  n = 0;
+  for (const char* wrong :
+       {";a=b;", ";a=b;;c",      ";a=",           ";a= ",       ";a=\"x\"y",     ";a=b c",
+        ";a b",  ";a=b=c",       ";a=b\"c\"",     ";a=\"x\" y", ";a=\"x\"\"y\"", ";a;",
+        ";a ;",  ";a@b",         ";a=b@",         ";a=\x80",    ";\x80=b",       ";a=;b",
+        " ;a=b", ";a=\"x\x7f\"", ";a=\"\\\x01\"", ";a ",        ";a=b ",         ";a=\"b\" "})
+    t.bad(40, "wrong_" + std::to_string(n++), t.chunked("5"s + wrong + "\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "empty", t.chunked("5;\r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "only_spaces", t.chunked("5; \r\nhello\r\n0\r\n\r\n"));
   t.bad(40, "control", t.chunked("5;a=\x01\r\nhello\r\n0\r\n\r\n"));
@@ -311,6 +320,7 @@ void applications(table& t) {
   t.ok(67, "several_members", expand("gzip", gzip("he") + gzip("") + gzip("llo")));
   t.ok(67, "identity", expand("identity", "hello"));
   t.ok(67, "two_codings", expand("gzip, gzip", gzip(gzip("hello"))), 415);
+  t.ok(67, "empty_elements", expand(", gzip,", gzip("hello")));
   t.ok(67, "two_lines", expand("identity\r\nContent-Encoding: gzip", gzip("hello")), 415);
   t.ok(67, "unknown_coding", expand("br", "x"), 415);
   closes("bomb", expand("gzip", gzip(std::string(1'000'000, 'x'))), 413);

@@ -162,35 +162,63 @@ bool body_decoder::size_line(unsigned char c, const limits& most) {
     default:
       break;
   }
-  if (c == '\r' && state_ == state::in_extension) {
+  const bool complete =
+      state_ == state::in_name || state_ == state::in_value || state_ == state::behind_quote;
+  if (c == '\r' && complete) {
     state_ = state::size_lf;
     return true;
   }
   if (++extensions_ > most.extension_bytes) return fail(400, "chunk extensions are too long");
-  if (c >= 0x7f || (c < 0x20 && c != '\t'))
-    return fail(400, "a chunk extension has a character that may not stand there");
   return extension(c);
 }
 
-// One character behind the ';', which may stand there. A quoted value (RFC 9110 §5.6.4) ends with its quote.
+// One character behind the ';' (RFC 9112 §7.1.1):
+// *( BWS ";" BWS name [ BWS "=" BWS ( token / quoted-string ) ] )
 bool body_decoder::extension(unsigned char c) {
+  const bool space = c == ' ' || c == '\t';
+  const bool token = is(static_cast<char>(c), char_token);
+  const auto go_to = [&](state next) {
+    state_ = next;
+    return true;
+  };
   switch (state_) {
     case state::extension:
-      if (c == ' ' || c == '\t') return true;
-      if (!is(static_cast<char>(c), char_token)) return fail(400, "a chunk extension has no name");
-      state_ = state::in_extension;
-      return true;
-    case state::in_extension:
-      if (c == '"') state_ = state::in_quotes;
-      return true;
-    case state::in_quotes:
-      if (c == '"') state_ = state::in_extension;
-      if (c == '\\') state_ = state::escaped;
-      return true;
+      if (space) return true;
+      return token ? go_to(state::in_name) : fail(400, "a chunk extension has no name");
+    case state::in_name:
+      if (token) return true;
+      [[fallthrough]];
+    case state::behind_name:
+      if (space) return go_to(state::behind_name);
+      if (c == '=') return go_to(state::value);
+      break;
+    case state::value:
+      if (space) return true;
+      if (c == '"') return go_to(state::in_quotes);
+      return token ? go_to(state::in_value) : fail(400, "a chunk extension has no value behind its '='");
+    case state::in_value:
+      if (token) return true;
+      [[fallthrough]];
+    case state::behind_quote:
+    case state::behind_value:
+      if (space) return go_to(state::behind_value);
+      break;
     default:
-      state_ = state::in_quotes;
-      return true;
+      return quoted(c);
   }
+  return c == ';' ? go_to(state::extension) : fail(400, "a chunk extension has what may not stand there");
+}
+
+// A quoted value (RFC 9110 §5.6.4) ends with its quote.
+bool body_decoder::quoted(unsigned char c) {
+  if (c == 0x7f || (c < 0x20 && c != '\t')) return fail(400, "a chunk extension has a control character");
+  if (state_ == state::escaped)
+    state_ = state::in_quotes;
+  else if (c == '"')
+    state_ = state::behind_quote;
+  else if (c == '\\')
+    state_ = state::escaped;
+  return true;
 }
 
 bool body_decoder::size_digit(unsigned char c) {

@@ -220,6 +220,7 @@ std::optional<std::int64_t> read_http_date(std::string_view text) {
 unsigned coding_weight(const fields& f, std::string_view coding) {
   std::optional<unsigned> named;
   std::optional<unsigned> any;
+  unsigned identity = 0;  // where it is not named, anything that is wanted is wanted more
   for (const field one : f) {
     if (!equal_ignoring_case(one.name, "Accept-Encoding")) continue;
     for_each_element(one.value, [&](std::string_view element) {
@@ -242,11 +243,13 @@ unsigned coding_weight(const fields& f, std::string_view coding) {
         }
       }
       if (equal_ignoring_case(name, coding)) named = weight;
+      if (equal_ignoring_case(name, "identity")) identity = weight;
       if (name == "*") any = weight;
       return true;
     });
   }
-  return named ? *named : any.value_or(0);
+  const unsigned weight = named ? *named : any.value_or(0);
+  return weight < identity ? 0 : weight;
 }
 
 }  // namespace catenet::http

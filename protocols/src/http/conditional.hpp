@@ -55,7 +55,8 @@ bool range_applies(const fields& f, const validators& of);
 /// Seconds since 1970 of any of the three forms (RFC 9110 §5.6.7); std::nullopt when it is none of them.
 std::optional<std::int64_t> read_http_date(std::string_view text);
 
-/// How much a client wants a content coding, in thousandths; 0: not at all (RFC 9110 §12.5.3).
+/// How much a client wants a content coding, in thousandths; 0: not at all, or less than none, which it named
+/// as "identity" (RFC 9110 §12.5.3).
 unsigned coding_weight(const fields& f, std::string_view coding);
 
 }  // namespace catenet::http

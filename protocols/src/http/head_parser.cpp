@@ -146,6 +146,18 @@ head_parser::progress head_parser::gather(chain& input, const limits& most, requ
   return progress::more;
 }
 
+void head_parser::recall(const chain& input, request_head& head) const {
+  head.forget();
+  if (!scan_.first_done) return;
+  const char* const base = block_ ? text_of(block_) : reinterpret_cast<const char*>(input.front().data());
+  const std::string_view lines{base, scan_.line};
+  request_head read;
+  if (read_request_line(lines.substr(0, lines.find('\r')), read)) return;
+  head.method_name = read.method_name;
+  head.target = read.target;
+  head.minor = read.minor;
+}
+
 chain head_parser::take_gathered() {
   assert(block_ && length_ != 0);
   return chain{std::move(block_), 0, length_};

@@ -1,4 +1,4 @@
-// Percent-decoding of paths.
+// Percent-encoding, and its way back.
 #include "http/percent.hpp"
 
 #include "http/chars.hpp"
@@ -23,6 +23,19 @@ bool decode_path(std::string_view path, std::string& into) {
     i += 2;
   }
   return true;
+}
+
+std::string encode_8bit(std::string_view text) {
+  constexpr std::string_view digits = "0123456789ABCDEF";
+  std::string all;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x80)
+      all += c;
+    else
+      all.append({'%', digits[byte >> 4], digits[byte & 15]});
+  }
+  return all;
 }
 
 }  // namespace catenet::http

@@ -4,7 +4,11 @@
 
 #include "http/exchange.hpp"
 #include "http/head_lines.hpp"
+#include "http/percent.hpp"
 #include "http/sessions.hpp"
+
+#include <algorithm>
+#include <cstring>
 
 namespace catenet::http {
 
@@ -21,7 +25,13 @@ bool add_line(std::string_view name, std::string_view value, auto& into) {
 }
 
 // Lengths of the names below: other names need no comparison.
-bool is_special(std::size_t name_bytes) { return name_bytes == 4 || (name_bytes >= 10 && name_bytes <= 17); }
+bool is_special(std::size_t name_bytes) {
+  return name_bytes == 4 || name_bytes == 8 || (name_bytes >= 10 && name_bytes <= 17);
+}
+
+bool is_ascii(std::string_view text) {
+  return std::ranges::all_of(text, [](char c) { return static_cast<unsigned char>(c) < 0x80; });
+}
 
 bool says_framing(std::string_view name) {
   return equal_ignoring_case(name, "content-length") || equal_ignoring_case(name, "transfer-encoding");
@@ -55,6 +65,7 @@ response& response::header(std::string_view name, std::string_view value) {
     if (says_framing(name)) x.refused = true;
     if (equal_ignoring_case(name, "content-type")) return type(value);
     if (equal_ignoring_case(name, "date")) x.has_date = true;
+    if (equal_ignoring_case(name, "location") && !is_ascii(value)) return header(name, encode_8bit(value));
   }
   if (!add_line(name, value, x.fields)) x.refused = true;
   return *this;

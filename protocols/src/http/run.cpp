@@ -14,6 +14,17 @@ namespace catenet::http {
 namespace {
 // Answers gathered before they are handed to the stream, which then may say that it is enough.
 constexpr std::uint64_t batch_bytes_max = 64 << 10;
+
+// The one element of a list, empty ones left out (RFC 9110 §5.6.1.2): "" where there is none, the whole list
+// where there are several.
+std::string_view only_element(std::string_view list) {
+  std::string_view only;
+  const bool one = for_each_element(list, [&](std::string_view element) {
+    if (element.empty()) return true;
+    return std::exchange(only, element).empty();
+  });
+  return one ? only : list;
+}
 }  // namespace
 
 // Where the bytes and the state of the parser lie: with the caller while the connection needs nothing kept,
@@ -46,7 +57,7 @@ bool sessions::step(batch& b, reading& r) {
     case head_parser::progress::more:
       return false;
     case head_parser::progress::broken:
-      r.x->head.forget();
+      r.parser->recall(*r.input, r.x->head);
       refuse(b, r.s, *r.x, r.parser->why());
       return false;
     case head_parser::progress::complete:
@@ -115,12 +126,12 @@ sessions::outcome sessions::refuse(batch& b, stream& s, exchange& x, const fault
 void sessions::hand_over(stream& s, exchange& x, chain&& left) {
   const callback<void(stream&, chain&&)> take = std::move(x.take_over);
   chain bytes = std::move(left);
-  forget_address(s);
   if (auto* c = static_cast<connection*>(s.session())) {
     s.set_session(nullptr);
     give(*c);
   }
   s.clear_deadline();
+  s.resume();  // what was held back, and the end, are for who takes over
   take(s, std::move(bytes));
   if (s.owner_protocol() == this) s.close();
 }
@@ -249,8 +260,9 @@ bool sessions::expects_plain(exchange& x) {
   const auto content_encoding = x.head.fields.find("Content-Encoding");
   if (!content_encoding) return true;
   if (x.head.fields.count("Content-Encoding") == 1) {
-    if (equal_ignoring_case(*content_encoding, "identity")) return true;
-    x.expands = expander::make(*content_encoding, most);
+    const std::string_view coding = only_element(*content_encoding);
+    if (coding.empty() || equal_ignoring_case(coding, "identity")) return true;
+    x.expands = expander::make(coding, most);
     if (x.expands) return true;
   }
   x.rs.header("Accept-Encoding", "gzip, deflate");

@@ -41,28 +41,23 @@ sessions::~sessions() {
 }
 
 void sessions::opened(stream& s) {
-  if (service_.options.connections_per_address_max != 0 && !admit(s)) return s.abort();
+  if (limits_addresses() && !listener_.proxy_protocol && !admit(s, s.peer())) return s.abort();
   s.set_deadline(listener_.idle_ms);
 }
 
-// Counts a connection of its address; false when there are enough of them (bad-input.md row 60).
-bool sessions::admit(stream& s) {
-  const auto from = ip_address::of(s.peer());
+// Counts a connection of its client's address until its stream ends, whoever owns that then; false when there
+// are enough of them (bad-input.md row 60). Of no address, as from a UNIX socket, they are not counted.
+bool sessions::admit(stream& s, const endpoint& client) {
+  const auto from = ip_address::of(client);
   if (!from) return true;
   std::uint32_t& count = per_address_[from->network()];
   if (count == service_.options.connections_per_address_max) return false;
   ++count;
-  addresses_[&s] = from->network();
+  s.on_end([this, network = from->network()] {
+    const auto counted = per_address_.find(network);
+    if (--counted->second == 0) per_address_.erase(counted);
+  });
   return true;
-}
-
-void sessions::forget_address(stream& s) {
-  if (addresses_.empty()) return;
-  const auto known = addresses_.find(&s);
-  if (known == addresses_.end()) return;
-  const auto counted = per_address_.find(known->second);
-  if (--counted->second == 0) per_address_.erase(counted);
-  addresses_.erase(known);
 }
 
 void sessions::received(stream& s, chain&& bytes) {
@@ -95,6 +90,10 @@ bool sessions::introduce(connection& c) {
   c.partial = false;
   c.introduced = true;
   if (header.source) c.client = std::make_unique<endpoint>(*header.source);
+  if (limits_addresses() && c.client && !admit(*c.wire, *c.client)) {
+    c.wire->abort();
+    return false;
+  }
   c.input.consume(header.bytes);
   return true;
 }
@@ -164,7 +163,7 @@ void sessions::time_out(connection& c) {
   stream& s = *c.wire;
   const auto give_up = [&](const fault& why) {
     exchange& answer = take_exchange();
-    answer.head.forget();
+    c.parser.recall(c.input, answer.head);
     {
       batch b{*this, s};
       refuse(b, s, answer, why);
@@ -200,7 +199,6 @@ void sessions::drain(stream& s) {
 }
 
 void sessions::closed(stream& s) {
-  forget_address(s);
   connection* c = connection_at(s);
   if (c == nullptr) return;
   s.set_session(nullptr);

@@ -147,8 +147,8 @@ class sessions final : public protocol {
   // sessions.cpp: connections and their bodies
   void go_on(connection& c);
   bool introduce(connection& c);
-  bool admit(stream& s);
-  void forget_address(stream& s);
+  bool admit(stream& s, const endpoint& client);
+  [[nodiscard]] bool limits_addresses() const { return service_.options.connections_per_address_max != 0; }
   static void task_done(void* context);
   void finished(exchange& x);
   outcome discard(connection& c);
@@ -180,9 +180,8 @@ class sessions final : public protocol {
   connection* free_connections_ = nullptr;
   std::uint32_t free_exchange_count_ = 0;
   std::uint32_t free_connection_count_ = 0;
-  exchange* waiting_ = nullptr;                        // those whose handler waits
-  std::unordered_map<stream*, ip_address> addresses_;  // where connections of an address are limited
-  std::unordered_map<ip_address, std::uint32_t, ip_address_hash> per_address_;
+  exchange* waiting_ = nullptr;                                                 // those whose handler waits
+  std::unordered_map<ip_address, std::uint32_t, ip_address_hash> per_address_;  // where those are limited
   std::int64_t date_second_ = -1;
   char date_[http_date_bytes];  // what a head says of that second
   std::string opening_;         // of an answer with status 200

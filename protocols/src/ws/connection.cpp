@@ -26,11 +26,12 @@ bool connection::would_exceed(std::uint64_t bytes) const {
 }
 
 // The budget counts frames, as if nothing were compressed.
-send_result connection::refusal(std::uint64_t payload_bytes) const {
+send_result connection::refusal(std::uint64_t payload_bytes) {
   if (!is_open()) return send_result::gone;
   const bool masked = owner().self() == role::client;
-  return would_exceed(payload_bytes + header_size(payload_bytes, masked)) ? send_result::over_limit
-                                                                          : send_result::sent;
+  return owner().has_room(*this, payload_bytes + header_size(payload_bytes, masked))
+             ? send_result::sent
+             : send_result::over_limit;
 }
 
 send_result connection::send(std::string_view text) {

@@ -38,12 +38,15 @@ bool is_token(std::string_view s) {
   });
 }
 
-// The subprotocols offered, over all fields of that name, in order. False when one is malformed or stands
-// twice.
+// The subprotocols offered, over all fields of that name, in order; empty elements are passed over (RFC 9110
+// §5.6.1.2). False when one is malformed or stands twice, and when there is none.
 bool read_subprotocols(const http::fields& fields, std::vector<std::string_view>& offered) {
+  bool named = false;
   for (const http::field f : fields) {
     if (!http::equal_ignoring_case(f.name, "Sec-WebSocket-Protocol")) continue;
+    named = true;
     const bool good = http::for_each_element(f.value, [&](std::string_view one) {
+      if (one.empty()) return true;
       if (!is_token(one) || offered.size() == subprotocols_max ||
           std::ranges::find(offered, one) != offered.end())
         return false;
@@ -52,7 +55,7 @@ bool read_subprotocols(const http::fields& fields, std::vector<std::string_view>
     });
     if (!good) return false;
   }
-  return true;
+  return !named || !offered.empty();
 }
 
 std::vector<std::string_view> values_of(const http::fields& fields, std::string_view name) {

@@ -89,7 +89,11 @@ bool service::deliver(connection& c, publication& p) {
 
 bool service::queue_published(connection& c, chain&& frame, const publication& p) {
   const bool conflate = options_->when_slow == slow_policy::conflate;
-  outbox* waiting = c.activity_ == nullptr ? nullptr : c.activity_->waiting.get();
+  const auto what_waits = [&] { return c.activity_ == nullptr ? nullptr : c.activity_->waiting.get(); };
+  // Nobody is slow before the kernel was asked.
+  const bool at_a_loss = (conflate && what_waits() != nullptr) || c.would_exceed(frame.bytes());
+  if (at_a_loss && offer(c)) return c.stream_->send(std::move(frame)) <= send_result::queued;
+  outbox* waiting = what_waits();
   if (conflate && waiting != nullptr && waiting->replace(frame, p.topic())) {
     miss(c);
     while (c.unsent() > options_->max_queued && waiting->drop_oldest()) miss(c);
@@ -151,17 +155,38 @@ outbox* service::outbox_of(connection& c) {
   return a->waiting.get();
 }
 
-// The stream has room again: what waits follows, as much as it takes.
-void service::flush(connection& c) {
-  if (c.activity_ == nullptr || !c.activity_->waiting) return;
+// As much of what waits follows as the stream takes. True when nothing is left.
+bool service::move_on(connection& c) {
+  if (c.activity_ == nullptr || !c.activity_->waiting) return true;
   outbox& waiting = *c.activity_->waiting;
   while (!waiting.empty()) {
     const std::uint64_t unsent = c.stream_->unsent();
-    if (unsent != 0 && unsent + waiting.next_bytes() > stream_bytes_max_) return c.stream_->want_writable();
+    if (unsent != 0 && unsent + waiting.next_bytes() > stream_bytes_max_) return false;
     if (c.stream_->send(waiting.take_next()) > send_result::queued) break;
   }
   c.activity_->waiting.reset();
+  return true;
+}
+
+// The stream has room again.
+void service::flush(connection& c) {
+  if (!move_on(c)) return c.stream_->want_writable();
   end_activity_if_over(c);
+}
+
+// Past the end of the turn: to the kernel, what it takes now. True when nothing waits any more. The activity
+// stays until writable(), as it may be just at work.
+bool service::offer(connection& c) {
+  while (c.stream_->offer()) {
+    if (move_on(c) && c.stream_->unsent() == 0) return true;
+  }
+  return false;
+}
+
+bool service::has_room(connection& c, std::uint64_t bytes) {
+  if (!c.would_exceed(bytes)) return true;
+  offer(c);
+  return !c.would_exceed(bytes);
 }
 
 void service::drop_waiting(connection& c) {

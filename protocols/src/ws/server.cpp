@@ -1,6 +1,7 @@
 // http::server::websocket: a GET route whose answer, when the handshake is good, hands the connection over.
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
 #include <catenet/http/request_head.hpp>
 #include <catenet/ws/handshake.hpp>
 #include <catenet/ws/server.hpp>
@@ -8,6 +9,7 @@
 #include "ws/service.hpp"
 
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace catenet::ws {
@@ -85,6 +87,12 @@ class route {
 
 void upgrade::refuse(std::uint32_t status, std::string_view why) {
   refused_ = true;
+  if (status < 300 || status > 599) {
+    log(log_level::error, "ws::upgrade::refuse(" + std::to_string(status) +
+                              "): that status refuses nothing, 500 is answered; 3xx, 4xx and 5xx do");
+    status = 500;
+    why = "the upgrade was refused with a status that does not say so\n";
+  }
   answer.status(status);
   answer.text(why);
 }

@@ -74,6 +74,9 @@ class service : public protocol {
   }
   /// Whether a message of that size goes to this peer compressed.
   [[nodiscard]] bool compresses(const connection& c, std::uint64_t bytes) const;
+  /// Whether so much more may wait for this peer. Before it may not, what waits is offered to the kernel:
+  /// within a turn of the loop nobody else has.
+  [[nodiscard]] bool has_room(connection& c, std::uint64_t bytes);
   /// Sends, compressed where that is agreed. The caller has looked at the budget.
   send_result send(connection& c, message&& m);
   send_result send_frame(connection& c, chain&& frame);
@@ -118,6 +121,8 @@ class service : public protocol {
   bool queue_published(connection& c, chain&& frame, const publication& p);
   void miss(connection& c);
   void tell_missed();
+  bool offer(connection& c);
+  bool move_on(connection& c);
   void flush(connection& c);
   void drop_waiting(connection& c);
   [[nodiscard]] decoder make_decoder(const connection& c);

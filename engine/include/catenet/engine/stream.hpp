@@ -11,6 +11,7 @@
 // A quiet stream is parked: its receive is ended, a one-shot poll stands in its place, and it holds no block.
 #pragma once
 
+#include <catenet/engine/callback.hpp>
 #include <catenet/engine/handle.hpp>
 #include <catenet/engine/tiers.hpp>
 #include <catenet/engine/timer.hpp>
@@ -56,6 +57,10 @@ class stream final : timer {
   /// Asks for protocol::writable() as if send() had said `queued`, where something is unsent: for those who
   /// hold more back themselves.
   void want_writable() { flags_ |= flag_above; }
+  /// Offers what is queued to the kernel at once, as far as the socket takes it, instead of at the end of the
+  /// turn: for those who would drop something because too much waits. True when nothing is unsent any more.
+  /// A socket that was full is asked ever more seldom until it has room. Regions of files do not go out here.
+  bool offer();
   /// Bytes accepted and not yet taken by the kernel.
   [[nodiscard]] std::uint64_t unsent() const;
   /// In protocol::closed(): how it ended.
@@ -87,12 +92,13 @@ class stream final : timer {
     if ((flags_ & flag_lingering) == 0) flags_ &= ~flag_deadline;
   }
 
-  /// Who is told of this stream, and that one's state for it.
+  /// Who is told of this stream, and that one's state for it. A new owner is told, at the end of the turn, of
+  /// a FIN that came before, whether the former one was or not.
   [[nodiscard]] protocol* owner_protocol() const { return protocol_; }
-  void hand_to(protocol& p, void* session) {
-    protocol_ = &p;
-    session_ = session;
-  }
+  void hand_to(protocol& p, void* session);
+  /// Calls f right behind protocol::closed(), whoever owns the stream then: for what lasts as long as the
+  /// connection does. One a stream.
+  void on_end(callback<void()> f);
   [[nodiscard]] void* session() const { return session_; }
   void set_session(void* s) { session_ = s; }
 
@@ -144,12 +150,14 @@ class stream final : timer {
   void start_send();
   [[nodiscard]] std::uint64_t at_once(std::uint64_t bytes) const;
   void send_regions(std::uint64_t memory);
+  std::int64_t send_memory(std::uint64_t bytes, bool more_follows);
   [[nodiscard]] std::uint64_t warm_part(int file, std::uint64_t offset, std::uint64_t length);
   void truncated();
   void copy_region(int refusal);
   void took(tier how, std::uint64_t bytes);
   void wait_for_room();
   void sent(bool full = false);
+  bool tell_room();
   [[nodiscard]] bool stalled();
   [[nodiscard]] std::uint32_t stall_ms() const;
   void begin_linger();
@@ -190,17 +198,19 @@ class stream final : timer {
     one_full = 1 << 21,        // in a field of two bits: how many receives in a row have filled small blocks
     flag_full = 3 << 21,
     flag_connecting = 1 << 23,  // the connect is with the kernel
-    // The uppermost byte is the errno of a dead stream's end.
+    flag_offered = 1 << 24,     // offer() brought something out: writable() may be owed
+    flag_followed = 1 << 25,    // somebody is to be told of its end
   };
-  static constexpr unsigned end_code_shift = 24;
+  // How a dead stream's end is kept in 64 bits: the errno, and below it what was unsent.
+  static constexpr unsigned end_code_shift = 56;
 
   std::uint32_t generation_ = 0;  // in the tail padding of timer
   protocol* protocol_ = nullptr;
   void* session_ = nullptr;
   stream_traffic* traffic_ = nullptr;  // only while something is unsent or held back
   std::int32_t fd_ = -1;
-  std::uint32_t active_ms_ = 0;    // when it was last heard of. Once dead: what was unsent, the lower half
-  std::uint32_t deadline_ms_ = 0;  // and the upper
+  std::uint32_t active_ms_ = 0;    // when it was last heard of; once dead, half of its end
+  std::uint32_t deadline_ms_ = 0;  // and the other half
   std::uint32_t flags_ = 0;
 };
 

@@ -54,9 +54,14 @@ class body_decoder {
     size_first,    // the first digit of a chunk's size
     size_more,     // further digits
     extension,     // behind the ';', nothing seen yet
-    in_extension,  // inside one
-    in_quotes,     // inside its quoted value
+    in_name,       // of one
+    behind_name,   // and white space
+    value,         // behind the '=', nothing seen yet
+    in_value,      // a token
+    in_quotes,     // a quoted value
     escaped,       // behind a backslash there
+    behind_quote,  // its last
+    behind_value,  // and white space
     size_lf,       // the LF of the size's line
     data,          // left_ bytes of the chunk
     data_cr,
@@ -72,6 +77,7 @@ class body_decoder {
   bool size_digit(unsigned char c);
   bool size_line(unsigned char c, const limits& most);
   bool extension(unsigned char c);
+  bool quoted(unsigned char c);
   bool begin_data();
   bool fail(std::uint16_t status, const char* reason);
 

@@ -48,6 +48,9 @@ class head_parser {
   [[nodiscard]] bool in_place() const { return !block_; }
   [[nodiscard]] chain take_gathered();
   [[nodiscard]] const fault& why() const { return fault_; }
+  /// For the log, of a head that is broken or not complete: method name, target and version, where the
+  /// request line was read and is good; nothing else. `input` as next() left it.
+  void recall(const chain& input, request_head& head) const;
 
   /// Nothing of a next head has been seen (empty lines before it do not count).
   [[nodiscard]] bool idle() const { return length_ == 0 && !cr_seen_; }

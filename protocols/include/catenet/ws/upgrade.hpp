@@ -17,7 +17,8 @@ class upgrade {
  public:
   explicit upgrade(http::response& rs) : answer(rs) {}
 
-  /// Answers with this status (4xx, 5xx or a redirection) and a line of text instead of 101.
+  /// Answers with this status (4xx, 5xx or a redirection) and a line of text instead of 101. Any other one
+  /// would not say that it is refused: 500 goes out in its place, and a line into the log.
   void refuse(std::uint32_t status, std::string_view why = {});
   [[nodiscard]] bool refused() const { return refused_; }
 
