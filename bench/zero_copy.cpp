@@ -116,7 +116,8 @@ class answering final : public protocol {
     constexpr std::uint64_t part_max = 256_MiB;
     for (std::uint64_t at = 0; at < size; at += part_max) {
       auto* data = const_cast<std::byte*>(body_.memory().data() + at);
-      if (!all.append_foreign(data, std::min(part_max, size - at), [](void*, void*, std::size_t) {}, nullptr))
+      if (!all.append_foreign(
+              data, std::min(part_max, size - at), [](void*, void*, std::size_t) {}, nullptr))
         return false;
     }
     return true;
@@ -389,7 +390,7 @@ sample measure(const target& to, std::uint64_t size, const settings& how) {
 using results = std::map<std::string, std::map<std::uint64_t, sample>>;  // "file: sendfile", by size
 
 sample median(std::vector<sample> all) {
-  const auto of = [&](double sample::* field) {
+  const auto of = [&](double sample::*field) {
     std::sort(all.begin(), all.end(), [&](const sample& a, const sample& b) { return a.*field < b.*field; });
     return all[all.size() / 2].*field;
   };

@@ -53,7 +53,7 @@ catenet::error open_input(const std::string& path, int standard, int& fd) {
     fd = standard;
     return fd >= 0 ? catenet::error{} : catenet::error{"read", "standard input", EBADF, "it is closed"};
   }
-  struct stat about{};
+  struct stat about {};
   if (stat(path.c_str(), &about) == 0 && S_ISSOCK(about.st_mode)) {
     catenet::endpoint to;
     if (catenet::error e = catenet::endpoint::parse("unix:" + path, to)) return e;

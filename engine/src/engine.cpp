@@ -251,7 +251,7 @@ void engine::set_signals(bool on) {
   constexpr int signals[] = {SIGINT, SIGTERM, SIGPIPE};
   if (on) signalled = this;
   for (std::size_t i = 0; i != std::size(signals); ++i) {
-    struct sigaction action{};
+    struct sigaction action {};
     action.sa_handler = signals[i] == SIGPIPE ? SIG_IGN : on_signal;
     if (on)
       sigaction(signals[i], &action, &state_->actions_before[i]);

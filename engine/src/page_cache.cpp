@@ -46,7 +46,7 @@ bool in_page_cache(int file, std::uint64_t offset, std::uint64_t length) {
   const std::uint64_t wanted = (offset + length - 1) / page_bytes - offset / page_bytes + 1;
   if (answer.cached >= wanted) return true;
   // Behind the end of a file that shrank there are no pages, and none to wait for.
-  struct stat about{};
+  struct stat about {};
   if (fstat(file, &about) != 0 || !S_ISREG(about.st_mode)) return true;
   const auto end = std::min(offset + length, static_cast<std::uint64_t>(about.st_size));
   return end <= offset || answer.cached >= (end - 1) / page_bytes - offset / page_bytes + 1;

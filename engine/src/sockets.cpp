@@ -18,7 +18,7 @@ namespace catenet {
 namespace {
 
 bool is_other_file(const endpoint& where) {
-  struct stat about{};
+  struct stat about {};
   return where.is_unix() && lstat(where.path().c_str(), &about) == 0 && !S_ISSOCK(about.st_mode);
 }
 
@@ -55,7 +55,7 @@ error open_socket(const endpoint& where, bool share_port, int& fd) {
 // A socket file that nobody listens on is left over from a process that ended; it may be removed.
 bool remove_stale(const endpoint& where) {
   const std::string path = where.path();
-  struct stat about{};
+  struct stat about {};
   if (path.empty() || path[0] == '@' || stat(path.c_str(), &about) != 0 || !S_ISSOCK(about.st_mode))
     return false;
   const int probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -132,7 +132,7 @@ error open_listeners(endpoint& where, const engine_options& how, std::vector<int
 
 socket_file::socket_file(const endpoint& where) {
   const std::string path = where.path();
-  struct stat about{};
+  struct stat about {};
   if (path.empty() || path[0] == '@' || lstat(path.c_str(), &about) != 0) return;
   path_ = path;
   device_ = about.st_dev;
@@ -140,7 +140,7 @@ socket_file::socket_file(const endpoint& where) {
 }
 
 void socket_file::remove() {
-  struct stat about{};
+  struct stat about {};
   if (path_.empty() || removed_.exchange(true) || lstat(path_.c_str(), &about) != 0) return;
   if (about.st_dev == device_ && about.st_ino == inode_) unlink(path_.c_str());
 }

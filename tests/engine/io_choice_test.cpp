@@ -59,7 +59,8 @@ outcome serve(io_choice io) {
   engine net(o);
   endpoint where;
   outcome seen;
-  seen.result = net.listen("127.0.0.1:0", [](core&) { return std::make_unique<echo>(); }, &where);
+  seen.result = net.listen(
+      "127.0.0.1:0", [](core&) { return std::make_unique<echo>(); }, &where);
   std::thread client;
   net.on_start([&] {
     seen.io = net.io_name();

@@ -155,7 +155,7 @@ void on_system_call(int, siginfo_t* info, void*) {
 // From here on, this thread may enter io_uring, read a clock, and return from a signal handler; any other
 // call is not made, and counted.
 bool count_system_calls() {
-  struct sigaction action{};
+  struct sigaction action {};
   action.sa_sigaction = on_system_call;
   action.sa_flags = SA_SIGINFO;
   sigaction(SIGSYS, &action, nullptr);

@@ -88,8 +88,8 @@ void serve_once(const std::function<chain()>& make) {
   choose_io(o);
   engine net(o);
   endpoint where;
-  static_cast<void>(
-      net.listen("127.0.0.1:0", [&](core&) { return std::make_unique<answers>(make); }, &where));
+  static_cast<void>(net.listen(
+      "127.0.0.1:0", [&](core&) { return std::make_unique<answers>(make); }, &where));
   std::thread asks;
   net.on_start([&] {
     asks = std::thread([&] {

@@ -249,7 +249,8 @@ TEST(engines, two_at_the_same_time) {
 TEST(signals, stop_the_engine_and_are_given_back) {
   for (const int signal : {SIGTERM, SIGINT}) {
     const auto body = [signal] {
-      struct sigaction own{}, after{};
+      struct sigaction own {
+      }, after{};
       own.sa_handler = [](int) {};
       sigaction(SIGPIPE, &own, nullptr);
       sigaction(SIGINT, &own, nullptr);
@@ -259,7 +260,7 @@ TEST(signals, stop_the_engine_and_are_given_back) {
       static const handlers h = {.opened = [](stream& s) { s.close(); }};
       EXPECT_FALSE(net.listen("127.0.0.1:0", [](core&) { return std::make_unique<scripted>(h); }));
       net.on_start([&] {
-        struct sigaction now{};
+        struct sigaction now {};
         sigaction(SIGPIPE, nullptr, &now);
         EXPECT_EQ(now.sa_handler, SIG_IGN);
         kill(getpid(), signal);

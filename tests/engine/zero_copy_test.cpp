@@ -179,7 +179,8 @@ TEST(zero_copy, a_route_that_copies_goes_back_to_plain_sends) {
   engine net{world.settings()};
   const handlers h = answering();
   endpoint at;
-  ASSERT_FALSE(net.listen("10.9.9.9:80", [&](core&) { return std::make_unique<scripted>(h); }, &at));
+  ASSERT_FALSE(net.listen(
+      "10.9.9.9:80", [&](core&) { return std::make_unique<scripted>(h); }, &at));
   ASSERT_FALSE(world.start(net));
   asking_peer peer{8};
   world.connect(peer, at);

@@ -68,20 +68,48 @@ TEST(http_client_session, what_may_not_be_sent_is_not) {
   raw_listener server;
   http_client_host h;
   const std::vector<std::function<client_request()>> unfit = {
-      [] { return client_request{"GE T", "/"}; },
-      [] { return client_request{"", "/"}; },
-      [] { return client_request{"CONNECT", "a:80"}; },
-      [] { return client_request{"GET", ""}; },
-      [] { return client_request{"GET", "no-slash"}; },
-      [] { return client_request{"GET", "/a b"}; },
-      [] { return client_request{"GET", "/a\r\nX: y"}; },
-      [] { return client_request{"GET", "*"}; },
-      [] { return std::move(client_request{"GET", "/"}.header("X", "a\r\nY: b")); },
-      [] { return std::move(client_request{"GET", "/"}.header("X Y", "a")); },
-      [] { return std::move(client_request{"GET", "/"}.header("Content-Length", "5")); },
-      [] { return std::move(client_request{"GET", "/"}.header("transfer-encoding", "chunked")); },
-      [] { return std::move(client_request{"GET", "/"}.header("Host", "a")); },
-      [] { return std::move(client_request{"GET", "/"}.host("a b")); },
+      [] {
+        return client_request{"GE T", "/"};
+      },
+      [] {
+        return client_request{"", "/"};
+      },
+      [] {
+        return client_request{"CONNECT", "a:80"};
+      },
+      [] {
+        return client_request{"GET", ""};
+      },
+      [] {
+        return client_request{"GET", "no-slash"};
+      },
+      [] {
+        return client_request{"GET", "/a b"};
+      },
+      [] {
+        return client_request{"GET", "/a\r\nX: y"};
+      },
+      [] {
+        return client_request{"GET", "*"};
+      },
+      [] {
+        return std::move(client_request{"GET", "/"}.header("X", "a\r\nY: b"));
+      },
+      [] {
+        return std::move(client_request{"GET", "/"}.header("X Y", "a"));
+      },
+      [] {
+        return std::move(client_request{"GET", "/"}.header("Content-Length", "5"));
+      },
+      [] {
+        return std::move(client_request{"GET", "/"}.header("transfer-encoding", "chunked"));
+      },
+      [] {
+        return std::move(client_request{"GET", "/"}.header("Host", "a"));
+      },
+      [] {
+        return std::move(client_request{"GET", "/"}.host("a b"));
+      },
   };
   for (std::size_t i = 0; i != unfit.size(); ++i)
     EXPECT_EQ(h.ask(server.at(), unfit[i]).why.what, client_failure::bad_request) << "request " << i;
@@ -220,9 +248,7 @@ TEST(http_client_session, is_not_sent_again_where_that_is_not_safe) {
 
 TEST(http_client_session, refused_connections_are_told) {
   endpoint nobody;
-  {
-    nobody = raw_listener{}.at();
-  }
+  { nobody = raw_listener{}.at(); }
   http_client_host h;
   const http_result r = h.get(nobody);
   EXPECT_EQ(r.why.what, client_failure::connect);

@@ -17,8 +17,9 @@ class http_client_table : public testing::TestWithParam<http_reply_case> {
   void play(std::size_t step) {
     const http_reply_case& c = GetParam();
     SCOPED_TRACE("in pieces of " + std::to_string(step));
-    auto told =
-        host_.begin(server_.at(), [&] { return http::client_request{c.to_head ? "HEAD" : "GET", "/"}; });
+    auto told = host_.begin(server_.at(), [&] {
+      return http::client_request{c.to_head ? "HEAD" : "GET", "/"};
+    });
     client peer = server_.accept();
     ASSERT_TRUE(peer);
     const std::string request = read_head(peer);

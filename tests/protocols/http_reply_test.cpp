@@ -47,7 +47,8 @@ class http_reply_table : public http_reply, public testing::WithParamInterface<h
 TEST_P(http_reply_table, holds_however_the_bytes_are_cut) {
   const http_reply_case& c = GetParam();
   int replies = 0;
-  const std::string whole = events(c, [](std::size_t) { return false; }, &replies);
+  const std::string whole = events(
+      c, [](std::size_t) { return false; }, &replies);
   EXPECT_EQ(events(c, [](std::size_t) { return true; }), whole) << "byte by byte";
   const std::size_t step = c.input.size() > 2000 ? 97 : 1;
   for (std::size_t at = 0; at < c.input.size(); at += step)

@@ -39,8 +39,8 @@ TEST(ws_pings, are_spread_over_their_period) {
   hub topics{net};
   const auto shared = std::make_shared<const options>(options{.ping_every_ms = period_ms});
   endpoint at;
-  ASSERT_FALSE(
-      net.listen("127.0.0.1:80", [&](core& c) { return std::make_unique<service>(c, shared, topics); }, &at));
+  ASSERT_FALSE(net.listen(
+      "127.0.0.1:80", [&](core& c) { return std::make_unique<service>(c, shared, topics); }, &at));
   std::array<listener, 64> all;
   ASSERT_FALSE(world.start(net));
   for (listener& one : all) world.connect(one, at);  // all at once

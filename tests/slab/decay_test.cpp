@@ -19,9 +19,7 @@ namespace {
 TEST(decay, a_cache_gives_half_of_its_low_water_mark) {
   depot d{small_depot(16_MiB, {4_KiB})};
   pool p{d};
-  {
-    const lease fills_the_cache = lease::of(4096);
-  }
+  { const lease fills_the_cache = lease::of(4096); }
   const auto cached = [&] { return d.statistics().classes[0].cached; };
   ASSERT_EQ(cached(), 16u);
   p.decay(1000);
@@ -98,9 +96,7 @@ TEST(decay, rss_falls_after_a_peak_of_a_gigabyte) {
   options.huge_pages = true;
   depot d{options};
   pool p{d};
-  {
-    const chain warm = chain::of_size(100'000);
-  }
+  { const chain warm = chain::of_size(100'000); }
   const std::size_t before = rss_bytes();
   {
     std::vector<lease> peak;
@@ -133,9 +129,7 @@ TEST(decay, a_plain_thread_is_back_within_ten_percent_in_seconds) {
   pool p{d};
   // What a program of some size has besides, so that a tenth of it is more than an extent's pages.
   std::vector<char> program(32_MiB, 'p');
-  {
-    const chain warm = chain::of_size(100'000);
-  }
+  { const chain warm = chain::of_size(100'000); }
   const std::size_t before = rss_bytes();
   {
     std::vector<lease> peak;

@@ -64,7 +64,8 @@ TEST(faults, append_foreign) {
   for_every_k([](chain& c) {
     released = 0;
     static char memory[10];
-    const bool done = c.append_foreign(memory, 10, [](void*, void*, std::size_t) { ++released; }, nullptr);
+    const bool done = c.append_foreign(
+        memory, 10, [](void*, void*, std::size_t) { ++released; }, nullptr);
     EXPECT_EQ(released, 0);
     return done;
   });

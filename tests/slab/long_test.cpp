@@ -169,9 +169,7 @@ TEST(long_run, ten_thousand_short_threads_give_everything_back) {
 TEST(cost_table, is_what_the_design_says) {
   depot d{small_depot()};
   pool p{d};
-  {
-    const chain warm = chain::of_size(600);
-  }
+  { const chain warm = chain::of_size(600); }
   chain body = chain::of_size(4096);
   const auto cost = [](auto&& operation) {
     const std::uint64_t before = atomic_rmw_count();

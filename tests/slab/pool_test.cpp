@@ -150,9 +150,7 @@ TEST_F(pool_test, a_lease_is_unique_and_gives_back) {
 
 TEST_F(pool_test, a_reservation_returns_what_was_not_used) {
   chain c;
-  {
-    reservation given_up = c.reserve(2000);
-  }
+  { reservation given_up = c.reserve(2000); }
   EXPECT_EQ(out(*central), 0u);
   reservation r = c.reserve(2000);
   ASSERT_TRUE(r);

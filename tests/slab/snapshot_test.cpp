@@ -34,9 +34,7 @@ void refill_and_spill(depot& d, const std::atomic<bool>& stop) {
   pool p{d};
   std::uint64_t now = 0;
   while (!stop) {
-    {
-      const lease one{p.rent(1)};
-    }
+    { const lease one{p.rent(1)}; }
     for (int i = 0; i != 2; ++i) p.decay(now += 100);
     p.spill_all();
     for (int i = 0; i != 200 && !stop; ++i) (void)d.wanted();

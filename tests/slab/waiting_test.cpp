@@ -209,9 +209,7 @@ class sleeper {
       : thread_([this, &d] {
           pool p{d};
           p.set_wake([](void* self) { static_cast<sleeper*>(self)->ring(); }, this);
-          {
-            const lease keeps_some_cached = lease::of(4096);
-          }
+          { const lease keeps_some_cached = lease::of(4096); }
           std::unique_lock lock(mutex_);
           ready_ = true;
           bell_.notify_all();
@@ -387,17 +385,23 @@ class two_pools : public ::testing::Test {
 class waiting_for_another : public two_pools {
  protected:
   waiting_for_another() : two_pools({64_KiB}) {}
+
+  // The other pool has everything, and one here waits for a block of it.
+  void wait_for_what_they_hold() {
+    over_there([&] {
+      while (lease l = lease::of(64_KiB)) held.push_back(std::move(l));
+    });
+    EXPECT_EQ(here.rent_or_wait(a), nullptr);
+  }
+
+  std::vector<lease> held;
+  std::vector<int> order;
+  asker a{priority::read, order, 1};
 };
 
 // Who knows that others wait has no more use of what comes back: it goes at once, not with the next turn.
 TEST_F(waiting_for_another, a_return_is_out_of_reach_of_the_next_rent) {
-  std::vector<lease> held;
-  over_there([&] {
-    while (lease l = lease::of(64_KiB)) held.push_back(std::move(l));
-  });
-  std::vector<int> order;
-  asker a{priority::read, order, 1};
-  EXPECT_EQ(here.rent_or_wait(a), nullptr);
+  wait_for_what_they_hold();
   over_there([&] {
     there.turn();
     held.pop_back();
@@ -410,13 +414,7 @@ TEST_F(waiting_for_another, a_return_is_out_of_reach_of_the_next_rent) {
 
 // When nobody waits any more, both pools cache as they did: a return costs no read-modify-write.
 TEST_F(waiting_for_another, afterwards_caches_are_what_they_were) {
-  std::vector<lease> held;
-  over_there([&] {
-    while (lease l = lease::of(64_KiB)) held.push_back(std::move(l));
-  });
-  std::vector<int> order;
-  asker a{priority::read, order, 1};
-  EXPECT_EQ(here.rent_or_wait(a), nullptr);
+  wait_for_what_they_hold();
   over_there([&] {
     there.turn();
     held.clear();
@@ -427,9 +425,7 @@ TEST_F(waiting_for_another, afterwards_caches_are_what_they_were) {
   a.got.reset();
   const auto pairs_are_free = [&] {
     pool::current()->turn();
-    {
-      const lease warm = lease::of(64_KiB), warmer = lease::of(64_KiB);
-    }
+    { const lease warm = lease::of(64_KiB), warmer = lease::of(64_KiB); }
     const std::uint64_t before = atomic_rmw_count();
     for (int i = 0; i != 10; ++i) {
       const lease one = lease::of(64_KiB), two = lease::of(64_KiB);

@@ -126,7 +126,8 @@ class engine_host {
 
   /// Another listener; before start().
   endpoint listen(std::string_view where, const handlers& h) {
-    const error e = net_->listen(where, [&h](core&) { return std::make_unique<scripted>(h); }, &bound_);
+    const error e = net_->listen(
+        where, [&h](core&) { return std::make_unique<scripted>(h); }, &bound_);
     EXPECT_FALSE(e) << e.text();
     return bound_;
   }

@@ -96,8 +96,9 @@ class table_files {
 void add_bad_fields(http::server& web) {
   web.get("/bad/value", [](http::request&, http::response& rs) { rs.header("A", "b\r\nC: d").text("x"); });
   web.get("/bad/name", [](http::request&, http::response& rs) { rs.header("A: b\r\nC", "d").text("x"); });
-  web.get("/bad/nul",
-          [](http::request&, http::response& rs) { rs.header("A", std::string_view{"b\0c", 3}).text("x"); });
+  web.get("/bad/nul", [](http::request&, http::response& rs) {
+    rs.header("A", std::string_view{"b\0c", 3}).text("x");
+  });
   web.get("/bad/framing",
           [](http::request&, http::response& rs) { rs.header("Content-Length", "3").text("x"); });
 }

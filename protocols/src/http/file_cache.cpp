@@ -58,7 +58,7 @@ void file_cache::look(const std::string& path, known_file& file) const {
     if (busy) file.what = known_file::kind::unavailable;
     return;
   }
-  struct stat facts{};
+  struct stat facts {};
   if (fstat(fd, &facts) != 0 || !(S_ISREG(facts.st_mode) || S_ISDIR(facts.st_mode))) {
     close(fd);
     file = {};

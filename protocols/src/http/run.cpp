@@ -124,7 +124,7 @@ sessions::outcome sessions::refuse(batch& b, stream& s, exchange& x, const fault
 
 // The connection is another protocol's from now on.
 void sessions::hand_over(stream& s, exchange& x, chain&& left) {
-  const callback<void(stream&, chain&&)> take = std::move(x.take_over);
+  const callback<void(stream&, chain &&)> take = std::move(x.take_over);
   chain bytes = std::move(left);
   if (auto* c = static_cast<connection*>(s.session())) {
     s.set_session(nullptr);

@@ -20,7 +20,7 @@ sink::~sink() {
 }
 
 error sink::open(int fd) {
-  struct stat about{};
+  struct stat about {};
   if (fstat(fd, &about) != 0) return {"fstat", "the output", errno, {}};
   socket_ = S_ISSOCK(about.st_mode);
   fd_ = fd;

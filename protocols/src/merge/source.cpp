@@ -29,7 +29,7 @@ constexpr std::uint32_t memory_retry_ms = 10;
 
 source::source(core& on, source_owner& owner, int fd, std::string named, std::uint32_t weighs)
     : name(std::move(named)), weight(std::max(weighs, 1u)), core_(on), owner_(owner), fd_(fd) {
-  struct stat about{};
+  struct stat about {};
   if (fstat(fd_, &about) != 0) return;
   if (S_ISREG(about.st_mode)) kind_ = kind::file;
   if (S_ISFIFO(about.st_mode)) kind_ = kind::pipe;
@@ -40,7 +40,7 @@ source::source(core& on, source_owner& owner, int fd, std::string named, std::ui
 source::~source() { close(); }
 
 error source::start() {
-  struct stat about{};
+  struct stat about {};
   if (fstat(fd_, &about) == 0 && S_ISDIR(about.st_mode))
     return {"read", name, EISDIR, "an input is a pipe, a socket, a terminal or a file"};
   error e = core_.watches().add(fd_, *this);

@@ -19,8 +19,9 @@ class callback<R(Args...)> {
  public:
   callback() = default;
   template <class F>
-    requires(!std::same_as<std::remove_cvref_t<F>, callback> && std::is_invocable_r_v<R, F&, Args...>)
-  callback(F&& f) : target_(std::make_unique<holder<std::remove_cvref_t<F>>>(std::forward<F>(f))) {}
+  requires(!std::same_as<std::remove_cvref_t<F>, callback> && std::is_invocable_r_v<R, F&, Args...>)
+      callback(F&& f)
+      : target_(std::make_unique<holder<std::remove_cvref_t<F>>>(std::forward<F>(f))) {}
 
   explicit operator bool() const { return target_ != nullptr; }
   R operator()(Args... args) const { return target_->call(std::forward<Args>(args)...); }

@@ -45,7 +45,7 @@ class wait_flag {
 
 /// Any thread pushes, one takes all, in the order of the pushes. Nobody pops a single one, so there is no
 /// ABA.
-template <class T, T* T::* Below, template <class> class Atomic = std::atomic>
+template <class T, T* T::*Below, template <class> class Atomic = std::atomic>
 class letter_box {
  public:
   /// False, and not pushed, once it is closed.

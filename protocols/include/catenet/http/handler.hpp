@@ -20,8 +20,8 @@ class handler_of {
  public:
   handler_of() = default;
   template <class F>
-    requires(!std::same_as<std::remove_cvref_t<F>, handler_of> && std::is_invocable_v<F&, Arguments...>)
-  handler_of(F&& f)
+  requires(!std::same_as<std::remove_cvref_t<F>, handler_of> && std::is_invocable_v<F&, Arguments...>)
+      handler_of(F&& f)
       : target_(std::make_shared<std::decay_t<F>>(std::forward<F>(f))), call_(&call<std::decay_t<F>>) {}
 
   explicit operator bool() const { return call_ != nullptr; }

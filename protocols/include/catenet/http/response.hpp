@@ -30,8 +30,8 @@ class text_part {
   text_part(const char* text) : text_(text) {}
   text_part(const std::string& text) : text_(text) {}
   template <std::integral T>
-    requires(!std::same_as<T, bool> && !std::same_as<T, char>)
-  text_part(T value) : size_(std::to_chars(digits_, digits_ + sizeof digits_, value).ptr - digits_) {}
+  requires(!std::same_as<T, bool> && !std::same_as<T, char>) text_part(T value)
+      : size_(std::to_chars(digits_, digits_ + sizeof digits_, value).ptr - digits_) {}
   [[nodiscard]] std::string_view view() const {
     return size_ == 0 ? text_ : std::string_view{digits_, static_cast<std::size_t>(size_)};
   }
