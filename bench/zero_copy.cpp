@@ -3,7 +3,7 @@
 //   zero_copy                 everything, 1 KiB to 1 GiB
 //   zero_copy --quick         a few sizes, one round: to see that it runs
 //   zero_copy --calibrate [FILE]   only the thresholds of this host
-//   zero_copy --svg FILE --json FILE
+//   zero_copy --svg FILE --markdown FILE --json FILE
 //
 //   file    read+write (pread into a block, send) · sendfile (a file region) · nginx (sendfile)
 //   memory  copy (send) · page reference (a page body) · zero-copy (SENDMSG_ZC, forced) · auto (as the engine
@@ -51,7 +51,7 @@ struct settings {
   std::uint64_t answers_max = 3000;
   bool paced = false;
   bool calibrates = false;
-  std::string svg, json, thresholds;
+  std::string svg, json, markdown, thresholds;
 };
 
 // ---- servers: whoever sends 8 bytes, a size, is answered with a head and so many
@@ -484,6 +484,29 @@ void write_json(const results& found, const std::string& path) {
   if (!(out << "\n]\n")) throw std::runtime_error("writing " + path + " failed");
 }
 
+// A table for docs: where bytes lie and which way they go by size.
+void write_markdown(const results& found, const settings& how, const std::string& path) {
+  std::ofstream out(path);
+  out << "# Every way, every size\n\n"
+         "Written by `bench/zero_copy --markdown FILE`: CPU s a GB · CPU µs an answer · GB/s · p50 µs · p99 "
+         "µs, "
+         "medians of "
+      << how.rounds << (how.rounds == 1 ? " round.\n" : " rounds.\n");
+  for (const std::uint64_t size : how.sizes) {
+    out << "\n## " << size_text(static_cast<double>(size))
+        << "\n\n| | CPU s/GB | CPU µs | GB/s | p50 µs | p99 µs |\n|---|--:|--:|--:|--:|--:|\n";
+    for (const auto& [name, by_size] : found) {
+      const sample& s = by_size.at(size);
+      std::array<char, 160> line{};
+      std::snprintf(line.data(), line.size(), "| %s | %.3f | %.1f | %.2f | %.0f | %.0f |\n", name.c_str(),
+                    s.cpu_s_per_gb, s.cpu_s_per_gb * static_cast<double>(size) / 1e3, s.gb_per_s, s.p50_us,
+                    s.p99_us);
+      out << line.data();
+    }
+  }
+  if (!out.flush()) throw std::runtime_error("writing the table to " + path + " failed");
+}
+
 void write_svg(const results& found, const std::string& path) {
   std::vector<plot_panel> panels;
   for (const char* source : {"file", "memory", "relay"}) {
@@ -566,6 +589,7 @@ int run(int argc, char** argv) {
   app.add_option("--connections", how.connections, "answers under way at a time")->capture_default_str();
   app.add_flag("--paced", how.paced, "leave ours to the system's congestion control, as the others are");
   app.add_option("--svg", how.svg, "write a plot to FILE");
+  app.add_option("--markdown", how.markdown, "write a table to FILE");
   app.add_option("--json", how.json, "write the figures to FILE");
   CLI::Option* const calibrate =
       app.add_option("--calibrate", how.thresholds, "only the thresholds of this host; also to FILE")
@@ -600,6 +624,7 @@ int run(int argc, char** argv) {
   print_thresholds(found, how.thresholds);
   if (!how.calibrates) judge_auto(found, how);
   if (!how.json.empty()) write_json(found, how.json);
+  if (!how.markdown.empty()) write_markdown(found, how, how.markdown);
   if (!how.svg.empty()) write_svg(found, how.svg);
   return 0;
 }
