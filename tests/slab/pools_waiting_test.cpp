@@ -5,7 +5,9 @@
 #include "asker.hpp"
 #include "fixture.hpp"
 
-#include <optional>
+#include <array>
+#include <cstddef>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
