@@ -120,6 +120,7 @@ inline std::string statistics_json(const http::server& web) {
   }
   return detail::json_numbers(
              {{"connections", all.connections},
+              {"accepted", all.accepted},
               {"requests", requests.requests},
               {"messages", sockets.messages_in},
               {"bytes_in", all.bytes_in},

@@ -48,10 +48,11 @@ class SlowClients(unittest.TestCase):
         counts = {"head": each(), "body": each(), "reader": each()}
         total = sum(counts.values())
         with Crowd(self.server.port, counts) as crowd:
-            eventually(lambda: self.stats()["connections"] >= total)
+            # Not all at one time: on a busy machine the first may be cut off before the last has come.
+            eventually(lambda: self.stats()["accepted"] >= total)
             # A head that has begun holds a block of 512 bytes, a body that is waited for that of its head, 4 KiB; an answer
-            # that nobody reads holds none.
-            self.assertLess(self.rented() - before, each() * (512 + 4096) + MIB)
+            # that nobody reads holds none, once what came in one burst has been looked at.
+            eventually(lambda: self.rented() - before < each() * (512 + 4096) + MIB)
             body = bytes(range(256)) * 4096
             served = 0
             end = time.monotonic() + 150
