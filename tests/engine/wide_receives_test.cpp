@@ -86,6 +86,12 @@ TEST(wide, blocks_go_back_once_all_are_quiet) {
     r.send_until_wide(host, c);
     EXPECT_TRUE(eventually([&] { return lent_wide(host) == 0; }, 20'000)) << lent_wide(host) << " are lent";
     EXPECT_TRUE(eventually([&] { return host.rented() == 0; })) << host.rented() << " are rented";
+    // And who was quiet begins with small ones again.
+    const std::uint64_t all = r.got + 700;
+    ASSERT_TRUE(c.send(pattern(r.got, 700)));
+    ASSERT_TRUE(eventually([&] { return r.got == all; })) << r.got;
+    host.on_core([] {});
+    EXPECT_EQ(lent_wide(host), 0u) << "what little comes first waits for wide blocks";
   }
   EXPECT_FALSE(r.bad);
   host.stop();

@@ -3,11 +3,13 @@
 #include <catenet/ws/connection.hpp>
 
 #include "ws/outbox.hpp"
+#include "ws/publication.hpp"
 #include "ws_peer.hpp"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstring>
 #include <mutex>
 #include <string>
 #include <vector>
@@ -58,6 +60,22 @@ TEST_F(ws_outbox, keeps_the_latest_of_each_topic) {
   EXPECT_TRUE(o.drop_oldest());
   publish("a4", "a");
   EXPECT_EQ(contents(o), "b333 direct c1 a4 ");
+}
+
+// It may wait long for somebody slow, and so must not keep the wide block that it was received into.
+TEST_F(ws_outbox, what_is_published_leaves_a_block_that_it_uses_little_of) {
+  const std::string body(3000, 'b');
+  for (const std::size_t came_in : {64_KiB, 256_KiB}) {
+    lease block = lease::of(came_in);
+    ASSERT_TRUE(block);
+    std::memcpy(block.bytes().data(), body.data(), body.size());
+    publication p{"t", message{chain{std::move(block), 0, body.size()}, true}};
+    ASSERT_TRUE(p);
+    const std::string frame = p.plain().to_string();
+    EXPECT_EQ(frame.substr(frame.size() - body.size()), body);
+    for (const segment* s = p.plain().head(); s != nullptr; s = s->next)
+      EXPECT_LE(s->blk->capacity(), 4_KiB) << "a body of 3000 bytes that came in a block of " << came_in;
+  }
 }
 
 // A room whose first member reads nothing until the end; the others must not be slowed.
