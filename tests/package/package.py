@@ -38,6 +38,7 @@ class Package(unittest.TestCase):
         run("cmake", "-G", "Ninja", "-S", CONSUMER, "-B", build, f"-DCMAKE_PREFIX_PATH={self.prefix}", f"-DCMAKE_CXX_COMPILER={CXX}")
         run("cmake", "--build", build)
         self.check(build / "consumer")
+        run(build / "simulated")
 
     def test_pkg_config(self):
         program = self.top / "by_pkg_config"
@@ -45,6 +46,8 @@ class Package(unittest.TestCase):
         flags = run("pkg-config", "--cflags", "--libs", "catenet", env={"PKG_CONFIG_PATH": str(pc.parent)}).split()
         run(CXX, "-std=c++20", CONSUMER / "main.cpp", "-o", program, *flags)
         self.check(program)
+        run(CXX, "-std=c++20", CONSUMER / "simulated.cpp", "-o", program, "-lcatenet_simulation", *flags)
+        run(program)
 
     def test_no_trace_of_the_build(self):
         for path in self.prefix.rglob("*"):
