@@ -276,23 +276,17 @@ void simulation::starve(std::size_t left, std::uint64_t us) {
 
 void simulation::audit(bool all_home) {
   depot& slab = state_->of->slab();
-  arena& memory = slab.memory();
   struct tally {
     std::uint64_t free = 0, rented = 0, lent = 0;
   };
   std::array<tally, size_class_count_max> counted{};
-  for (std::size_t span = 0; span != memory.capacity() / span_size; ++span) {
-    const block* first = memory.find(memory.base() + span * span_size);
-    if (first == nullptr || memory.span_index(first) != span) continue;
-    for (std::uint32_t i = 0; i != arena::blocks_in_span(first); ++i) {
-      const block* b = memory.sibling(first, i);
-      tally& t = counted[b->cls];
-      const bool out = b->state == block_state::rented || b->state == block_state::lent;
-      (b->state == block_state::lent ? t.lent : out ? t.rented : t.free) += 1;
-      if (out == (b->refs == 0)) violated("a block's state does not go with its references");
-      if (!out && b->in_flight != 0) violated("a free block is marked as read by a send");
-    }
-  }
+  slab.memory().for_each_block([&](const block& b) {
+    tally& t = counted[b.cls];
+    const bool out = b.state == block_state::rented || b.state == block_state::lent;
+    (b.state == block_state::lent ? t.lent : out ? t.rented : t.free) += 1;
+    if (out == (b.refs == 0)) violated("a block's state does not go with its references");
+    if (!out && b.in_flight != 0) violated("a free block is marked as read by a send");
+  });
   const slab_statistics said = slab.statistics();
   for (std::size_t c = 0; c != said.classes.size(); ++c) {
     const class_statistics& one = said.classes[c];

@@ -21,7 +21,6 @@ namespace catenet::test {
 
 namespace {
 
-constexpr std::uint64_t turns_per_audit = 16;         // in three of four runs; in the others, every turn
 constexpr std::uint64_t limit_us = 120'000'000;       // of virtual time, until every client is served
 constexpr std::uint64_t drain_limit_us = 30'000'000;  // and until a stopped engine has ended
 constexpr std::uint64_t web_every = 3;                // every third run is of HTTP and WebSocket
@@ -158,8 +157,7 @@ class world {
     const std::uint64_t turns = sim_.turns();
     if (!sim_.step()) return false;
     ++result_.events;
-    const std::uint64_t period = o_.seed % 4 == 0 ? 1 : turns_per_audit;
-    if (sim_.turns() != turns && sim_.turns() % period == 0) sim_.audit(false);
+    if (sim_.turns() != turns) sim_.audit(false);
     calm_events_ = sim_.now_us() / 1000 == before_us / 1000 ? calm_events_ + 1 : 0;
     if (calm_events_ > livelock_events) sim_.violated("the engine is busy without end, and nothing happens");
     if (sim_.now_us() > limit_us && somebody_waits())

@@ -6,8 +6,10 @@
 
 #include <sys/mman.h>
 
+#include <array>
 #include <cstring>
 #include <initializer_list>
+#include <random>
 #include <set>
 #include <vector>
 
@@ -61,6 +63,38 @@ TEST(arena, mixes_classes_in_one_extent) {
   EXPECT_EQ(static_cast<std::size_t>(small[0]->data - a.base()) / extent_size,
             static_cast<std::size_t>(big[0]->data - a.base()) / extent_size);
   EXPECT_EQ(static_cast<std::size_t>(big[0]->data - a.base()) % 1_MiB, 0u);
+}
+
+// What is walked is what was carved and not given back: all classes, over several extents, each block once.
+TEST(arena, walks_every_carved_block_once) {
+  arena a{16_MiB, false};
+  std::set<const block*> carved;
+  std::vector<std::vector<block*>> spans;
+  std::mt19937 random(9);
+  constexpr std::array<std::uint8_t, 6> shifts{9, 12, 14, 16, 18, 20};
+  for (int step = 0; step != 2000; ++step) {
+    if (random() % 5 < 3) {
+      spans.push_back(listed(a.carve(3, shifts[random() % shifts.size()])));
+      if (spans.back().empty())
+        spans.pop_back();  // there was no room
+      else
+        carved.insert(spans.back().begin(), spans.back().end());
+    } else if (!spans.empty()) {
+      std::swap(spans[random() % spans.size()], spans.back());
+      for (const block* b : spans.back()) carved.erase(b);
+      a.uncarve(spans.back().front());
+      spans.pop_back();
+    }
+    if (step % 20 != 0) continue;
+    std::set<const block*> walked;
+    std::size_t calls = 0;
+    a.for_each_block([&](const block& b) {
+      ++calls;
+      walked.insert(&b);
+    });
+    ASSERT_EQ(calls, carved.size()) << step;
+    ASSERT_EQ(walked, carved) << step;
+  }
 }
 
 TEST(arena, is_exhausted_exactly_and_recovers) {

@@ -1,5 +1,5 @@
-// A user's test of a user's server in the simulation, with nothing but the installed package: it ends with 0 when the
-// answer came, whatever kernel and network did.
+// A user's test of a user's server in the simulation, with nothing but the installed package: it ends with 0
+// when the answer came, whatever kernel and network did.
 #include <catenet/engine/engine.hpp>
 #include <catenet/engine/simulation.hpp>
 #include <catenet/http/server.hpp>

@@ -15,10 +15,13 @@
 #include <catenet/slab/block.hpp>
 #include <catenet/slab/size_class.hpp>
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <string>
+#include <utility>
 
 namespace catenet {
 
@@ -91,6 +94,11 @@ class arena {
   [[nodiscard]] span_record& record(std::size_t span) { return spans_[span]; }
   [[nodiscard]] block* first_block(std::size_t span) const { return descriptor(span, 0); }
 
+  /// Calls f(const block&) for every carved block, in the order in which the descriptors lie in memory. Holds
+  /// the arena's lock meanwhile: nothing may be carved or given back in it.
+  template <typename F>
+  void for_each_block(F&& f) const;
+
   [[nodiscard]] std::byte* base() const { return base_; }
   [[nodiscard]] std::size_t extent_count() const { return extents_; }
   [[nodiscard]] std::size_t capacity() const { return extents_ * extent_size; }
@@ -130,5 +138,28 @@ class arena {
   std::size_t dirty_ = 0;    // spans
   std::size_t trim_at_ = 0;  // the extent to go on with
 };
+
+template <typename F>
+void arena::for_each_block(F&& f) const {
+  const std::lock_guard lock(mutex_);
+  for (std::size_t e = 0; e != seen_; ++e) {
+    const std::size_t span = e * spans_per_extent;
+    std::array<std::uint32_t, 17> of_count{};  // the spans that have 2^n blocks, a bit each
+    std::uint32_t left = 0;                    // those that have more than `i`
+    for (std::uint32_t used = table_[e].used; used != 0; used &= used - 1) {
+      const int at = std::countr_zero(used);
+      const std::uint8_t shift = spans_[span + static_cast<std::size_t>(at)].shift;
+      const bool inside_row = shift > 16 && at % (1 << (shift - 16)) != 0;
+      if (shift == 0 || inside_row) continue;
+      of_count[shift < 16 ? 16 - shift : 0] |= 1u << at;
+      left |= 1u << at;
+    }
+    for (std::uint32_t i = 0; left != 0; ++i) {
+      if (std::has_single_bit(i)) left &= ~of_count[static_cast<std::size_t>(std::countr_zero(i))];
+      for (std::uint32_t bits = left; bits != 0; bits &= bits - 1)
+        f(std::as_const(*descriptor(span + static_cast<std::size_t>(std::countr_zero(bits)), i)));
+    }
+  }
+}
 
 }  // namespace catenet
