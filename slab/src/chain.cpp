@@ -362,7 +362,7 @@ void chain::mark_in_flight(bool on) {
     s->in_flight = on;
     block* b = s->blk;
     assert((!on || b->in_flight != block::in_flight_max) && "more sends of one block than can be counted");
-    if (on && b->in_flight++ == 0) p.lend(b);
+    if (on && ++b->in_flight == 1) p.lend(b);
     if (!on && --b->in_flight == 0) p.unlend(b);
   }
 }
