@@ -17,7 +17,7 @@ class large_receives {
  public:
   /// Bytes that one turn may send and receive into such blocks. Twice that lies in sockets and blocks: about
   /// what the second-level cache of a server's core holds.
-  static constexpr std::uint64_t turn_bytes_max = 384 * 1024;
+  static constexpr std::uint64_t turn_bytes_max = std::uint64_t{384} * 1024;
 
   /// To the end of the queue. A stream that ends need not leave it: its handle finds nothing then.
   void queue(handle stream) { waiting_.push_back(stream); }

@@ -361,9 +361,14 @@ void chain::mark_in_flight(bool on) {
     if (s->kind != segment_kind::block || s->in_flight == on || !counted_here(s, p)) continue;
     s->in_flight = on;
     block* b = s->blk;
-    assert((!on || b->in_flight != block::in_flight_max) && "more sends of one block than can be counted");
-    if (on && ++b->in_flight == 1) p.lend(b);
-    if (!on && --b->in_flight == 0) p.unlend(b);
+    const std::uint32_t before = b->in_flight;
+    assert((!on || before != block::in_flight_max) && "more sends of one block than can be counted");
+    if (on)
+      ++b->in_flight;
+    else
+      --b->in_flight;
+    if (on && before == 0) p.lend(b);
+    if (!on && before == 1) p.unlend(b);
   }
 }
 

@@ -1,6 +1,7 @@
 // Large bodies in, files out, and what happens when blocks run out.
 #include "support/client.hpp"
 #include "support/engine_host.hpp"
+#include "support/loop_held.hpp"
 
 #include <gtest/gtest.h>
 
@@ -83,10 +84,10 @@ TEST(expect, the_block_that_announces_a_body_is_the_only_small_one) {
   client c(host.at());
   for (std::uint64_t round = 0; round != 2; ++round) {
     // The core is kept from reading until much waits in the socket, more than small blocks.
-    std::atomic<bool> go{false};
-    host.net().at(0).post([&] { eventually([&] { return go.load(); }); });
-    ASSERT_TRUE(c.send(pattern(0, 60'000)));
-    go = true;
+    {
+      const loop_held waits(host);
+      ASSERT_TRUE(c.send(pattern(0, 60'000)));
+    }
     ASSERT_TRUE(c.send(pattern(0, bytes - 60'000)));
     ASSERT_TRUE(eventually([&] { return got == (round + 1) * bytes; }));
     const std::vector<std::uint64_t> told = host.on_core([&] { return std::exchange(parts, {}); });

@@ -4,6 +4,7 @@
 
 #include "support/client.hpp"
 #include "support/engine_host.hpp"
+#include "support/loop_held.hpp"
 
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -108,13 +109,13 @@ TEST(trim, receive_rings_grow_with_the_load_and_shrink_after_it) {
   std::uint64_t sent = 0;
   std::uint64_t most = 0;
   for (int round = 0; round != 50 && most < 2 * at_rest; ++round) {
-    std::atomic<bool> go{false};
-    host.net().at(0).post([&] { eventually([&] { return go.load(); }); });
-    for (client& c : all) {
-      ASSERT_TRUE(c.send(pattern(0, 60'000)));
-      sent += 60'000;
+    {
+      const loop_held waits(host);
+      for (client& c : all) {
+        ASSERT_TRUE(c.send(pattern(0, 60'000)));
+        sent += 60'000;
+      }
     }
-    go = true;
     ASSERT_TRUE(eventually([&] { return got == sent; }));
     most = std::max(most, lent(host, 4_KiB));
   }

@@ -1,6 +1,7 @@
 // Who sends much at a time is received into blocks of 64 KiB, and back into small ones when less comes.
 #include "support/client.hpp"
 #include "support/engine_host.hpp"
+#include "support/loop_held.hpp"
 
 #include <gtest/gtest.h>
 
@@ -42,11 +43,11 @@ struct record {
   void send_until_wide(engine_host& host, client& c) {
     const int before = wide;
     for (int round = 0; round != 50 && wide == before; ++round) {
-      std::atomic<bool> go{false};
-      host.net().at(0).post([&] { eventually([&] { return go.load(); }); });
       const std::uint64_t all = got + bulk_bytes;
-      ASSERT_TRUE(c.send(pattern(got, bulk_bytes)));
-      go = true;
+      {
+        const loop_held waits(host);
+        ASSERT_TRUE(c.send(pattern(got, bulk_bytes)));
+      }
       ASSERT_TRUE(eventually([&] { return got == all; })) << got << " of " << all;
     }
     EXPECT_GT(wide, before) << "much came at a time, and always into small blocks";
@@ -109,10 +110,10 @@ TEST(wide, blocks_are_not_more_than_the_ring_holds) {
   for (std::size_t i = 0; i != clients; ++i) all.emplace_back(host.at());
   const std::string part = pattern(0, bulk_bytes);
   for (std::uint64_t round = 1; round != 6; ++round) {
-    std::atomic<bool> go{false};
-    host.net().at(0).post([&] { eventually([&] { return go.load(); }, 20'000); });
-    for (client& c : all) ASSERT_TRUE(c.send(part));
-    go = true;
+    {
+      const loop_held waits(host);
+      for (client& c : all) ASSERT_TRUE(c.send(part));
+    }
     ASSERT_TRUE(eventually(
         [&] {
           most = std::max(most, lent_wide(host));

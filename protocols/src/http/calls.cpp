@@ -350,11 +350,10 @@ bool calls::pull(call_state& c) {
   if (!c.part.empty() || c.over()) return true;
   if (!c.has_head) return false;
   const body_decoder::progress p = c.decoder.next(c.input, c.part, options_.limits, part_bytes_max);
+  const bool ended_by_fin = c.part.empty() && c.cut && c.until_end && c.fin;
   if (p == body_decoder::progress::broken)
     broken(c, c.decoder.why());
-  else if (p == body_decoder::progress::end)
-    complete(c);
-  else if (c.part.empty() && c.cut && c.until_end && c.fin)
+  else if (p == body_decoder::progress::end || ended_by_fin)
     complete(c);
   else if (c.part.empty() && c.cut)
     fail(c, {client_failure::ended_early, "the connection ended before the body did"});

@@ -37,13 +37,15 @@ parsed_header parse_header(std::span<const std::byte> bytes, role self, bool def
   h.fin = (first & fin_bit) != 0;
   h.rsv1 = (first & rsv1_bit) != 0;
   h.op = static_cast<opcode>(first & opcode_bits);
-  if ((out.violation = check_first(h, first, deflate)) != nullptr) return out;
+  out.violation = check_first(h, first, deflate);
+  if (out.violation != nullptr) return out;
 
   if (bytes.size() < 2) return out;
   const auto second = std::to_integer<unsigned>(bytes[1]);
   h.masked = (second & mask_bit) != 0;
   h.length = second & length_bits;
-  if ((out.violation = check_second(h, second & length_bits, self)) != nullptr) return out;
+  out.violation = check_second(h, second & length_bits, self);
+  if (out.violation != nullptr) return out;
 
   std::size_t at = 2;
   if (h.length >= length_in_2_bytes) {
