@@ -27,9 +27,9 @@ constexpr std::uint64_t drain_limit_us = 30'000'000;  // and until a stopped eng
 constexpr std::uint64_t web_every = 3;                // every third run is of HTTP and WebSocket
 constexpr std::size_t ample_bytes = 256_MiB;          // a slab that never runs out
 constexpr std::uint64_t livelock_events = 200'000;    // without a millisecond passing
+// An audit looks at every block, and costs many times as much under a sanitizer.
 #if defined(CATENET_ASAN) || defined(CATENET_TSAN)
-constexpr std::uint64_t turns_per_audit =
-    16;  // which looks at every block, and costs many times as much here
+constexpr std::uint64_t turns_per_audit = 16;
 #else
 constexpr std::uint64_t turns_per_audit = 1;
 #endif
