@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <thread>
 
 namespace catenet::test {
@@ -243,13 +244,13 @@ TEST_F(http_body_server, an_unread_body_that_ends_the_connection_takes_no_answer
 }
 
 TEST_F(http_body_server, a_handler_that_does_not_read_holds_its_peer_back) {
-  std::atomic<bool> read{false};
+  const auto read = std::make_shared<std::atomic<bool>>(false);  // with the handler, to the server's end
   http_test_server::settings of;
   of.http.max_body = 1 << 30;
   start(
       [&](http::server& web) {
-        web.post("/", [&](request& rq, response& rs) -> task<> {
-          while (!read) co_await catenet::sleep(5);
+        web.post("/", [read](request& rq, response& rs) -> task<> {
+          while (!*read) co_await catenet::sleep(5);
           std::uint64_t bytes = 0;
           while (auto part = co_await rq.body().next()) bytes += part->bytes();
           rs.text(bytes);
@@ -263,7 +264,7 @@ TEST_F(http_body_server, a_handler_that_does_not_read_holds_its_peer_back) {
   std::uint64_t held = 0;
   for (const class_statistics& c : server_->net().slab().statistics().classes) held += c.rented * c.size;
   EXPECT_LT(held, 4u << 20) << "what the handler has not asked for waits with the peer";
-  read = true;
+  *read = true;
   EXPECT_EQ(client.read().body, std::to_string(bytes));
   writer.join();
 }

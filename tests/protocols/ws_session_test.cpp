@@ -242,11 +242,12 @@ TEST(ws_session, stopping_the_engine_says_going_away) {
 TEST(ws_session, a_message_may_be_told_part_by_part) {
   options o;
   o.max_message = 10_MiB;
-  std::uint64_t most = 0, bytes = 0;
+  std::atomic<std::uint64_t> most{0};
+  std::uint64_t bytes = 0;
   o.part = [&](connection& c, message_part p) {
     if (p.first) bytes = 0;
     bytes += p.bytes.bytes();
-    most = std::max(most, p.bytes.bytes());
+    most = std::max(most.load(), p.bytes.bytes());
     if (p.last) c.send(std::to_string(bytes) + (p.is_text ? " text" : " binary"));
   };
   server s(std::move(o));
