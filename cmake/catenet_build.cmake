@@ -47,6 +47,18 @@ function(catenet_program target lto)
   endif()
 endfunction()
 
+# CLI11 for a program, precompiled once a folder: a good third of the time of compiling a program goes to that header.
+function(catenet_cli11 target)
+  target_link_libraries(${target} PRIVATE CLI11::CLI11)
+  get_property(first DIRECTORY PROPERTY catenet_cli11_first)
+  if(first)
+    target_precompile_headers(${target} REUSE_FROM ${first})
+  else()
+    target_precompile_headers(${target} PRIVATE <CLI/CLI.hpp>)
+    set_property(DIRECTORY PROPERTY catenet_cli11_first ${target})
+  endif()
+endfunction()
+
 # A floor: static library catenet_NAME (catenet::NAME) of all that lies in src/, with the public headers in include/.
 function(catenet_floor name)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS src/*.cpp)
