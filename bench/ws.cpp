@@ -316,7 +316,12 @@ int run(int argc, char** argv) {
     targets.push_back({"catenet", ours.port, ours.process.pid()});
     targets.push_back({"catenet/2", on_two_cores.port, on_two_cores.process.pid()});
   }
-  for (const std::string& one : rivals) targets.push_back(parse_rival(one));
+  for (const std::string& one : rivals) {
+    target t = parse_rival(one);
+    const auto same = [&](const target& other) { return other.name == t.name; };
+    if (std::any_of(targets.begin(), targets.end(), same)) t.name += ":" + std::to_string(t.port);
+    targets.push_back(t);
+  }
   pin_to(1);
 
   std::ostringstream out;

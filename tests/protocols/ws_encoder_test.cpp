@@ -83,8 +83,9 @@ TEST_F(ws_encoder, row_103_masks_do_not_repeat) {
 TEST(ws_mask, is_what_the_definition_says_at_every_length_and_offset) {
   const mask_key key = {std::byte{0x37}, std::byte{0xfa}, std::byte{0x21}, std::byte{0x3d}};
   std::mt19937 random(5);
-  for (std::size_t size = 0; size != 300; ++size)
-    for (std::size_t offset = 0; offset != 9; ++offset) {
+  // Many go by wide registers behind a border, what is left of them by narrower ones, then by words.
+  for (std::size_t size = 0; size != 1000; size += size == 300 ? 150 : 1)
+    for (std::size_t offset = 0; offset != (size < 300 ? 9 : 34); ++offset) {
       std::vector<std::byte> bytes(size + offset);
       for (std::byte& b : bytes) b = static_cast<std::byte>(random());
       std::vector<std::byte> expected = bytes;

@@ -7,13 +7,37 @@
 
 namespace catenet::ws {
 
-// What is sent many times should be few pieces: a body that came in many is copied together once. It may have
-// to wait for slow subscribers, so one that uses little of the block it came in does not stay there.
+namespace {
+constexpr std::uint64_t short_bytes_max = 4_KiB;  // a block of that size may well be pinned
+}
+
 publication::publication(std::string_view topic, message&& m)
     : topic_(topic),
       op_(m.is_text() ? opcode::text : opcode::binary),
       header_bytes_(static_cast<std::uint8_t>(header_size(m.size(), false))),
       plain_(std::move(m).into_frame(m.size() > copy_bytes_max)) {
+  if (plain_.bytes() <= short_bytes_max)
+    join_short();
+  else
+    join_long();
+}
+
+// Each send of two pieces costs more than of one, so header and body of a short one are copied together; also
+// out of a wide block, as it may have to wait for slow subscribers.
+void publication::join_short() {
+  const segment* const first = plain_.head();
+  if (first == nullptr) return;
+  const bool fits = first->kind == segment_kind::block && first->blk->capacity() <= short_bytes_max;
+  if (first->next == nullptr && fits) return;
+  lease whole = lease::of(plain_.bytes());
+  if (!whole) return;
+  const std::size_t size = plain_.copy_to(whole.bytes());
+  plain_ = chain{std::move(whole), 0, size};
+}
+
+// A body that came in many pieces is copied together once, and what uses little of its block does not stay
+// there.
+void publication::join_long() {
   plain_.compact();
   constexpr std::size_t pieces_max = 2;
   if (plain_.segment_count() <= pieces_max) return;

@@ -31,6 +31,8 @@ class publication {
 
  private:
   publication() = default;
+  void join_short();
+  void join_long();
   static constexpr std::size_t windows = window_bits_max - window_bits_min + 1;
 
   std::string topic_;

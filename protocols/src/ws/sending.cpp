@@ -50,7 +50,7 @@ send_result service::send(connection& c, message&& m) {
   chain frame;
   if (compresses(c, m.size())) frame = compressed_frame(c, m);
   if (frame.empty() && self_ == role::client)
-    frame = framed(m.is_text() ? opcode::text : opcode::binary, std::move(m.payload()));
+    frame = framed(m.is_text() ? opcode::text : opcode::binary, m.take_payload());
   // A message that has to wait may not be worth the block it came in.
   const bool waits = c.unsent() != 0;
   if (frame.empty()) frame = std::move(m).into_frame(m.size() > copy_bytes_max || !waits);

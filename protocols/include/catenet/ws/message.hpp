@@ -14,7 +14,7 @@
 namespace catenet::ws {
 
 /// Received, or to be sent. Movable; share() makes a second one over the same bytes. Its chain is views of
-/// blocks that were received into: who keeps a message for long calls payload().compact().
+/// blocks that were received into: who keeps it for long takes it and calls compact() on it.
 class message {
  public:
   message() = default;
@@ -29,12 +29,12 @@ class message {
 
   [[nodiscard]] bool is_text() const { return text_; }
   [[nodiscard]] std::uint64_t size() const { return payload_.bytes(); }
-  /// What is changed through it may no longer stand behind its headroom, which is given up.
-  [[nodiscard]] chain& payload() {
-    headroom_ = 0;
-    return payload_;
-  }
   [[nodiscard]] const chain& payload() const { return payload_; }
+  /// To change it, or to keep it elsewhere. The message is empty afterwards.
+  [[nodiscard]] chain take_payload() {
+    headroom_ = 0;
+    return std::move(payload_);
+  }
   [[nodiscard]] std::string to_string() const { return payload_.to_string(); }
 
   /// All of it as contiguous bytes, valid while the message is not changed. What lies in several blocks is
