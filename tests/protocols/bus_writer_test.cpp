@@ -3,9 +3,9 @@
 #include <catenet/bus/flusher.hpp>
 #include <catenet/bus/framer.hpp>
 #include <catenet/bus/writer.hpp>
-#include <catenet/engine/task.hpp>
 
 #include "bus_slab.hpp"
+#include "bus_writers.hpp"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -15,14 +15,9 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
-#include <deque>
-#include <functional>
-#include <list>
 #include <memory>
 #include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
 namespace {
@@ -36,44 +31,8 @@ using bus::shared_blocks;
 using bus::slot;
 using bus::writer;
 using bus::writer_options;
-
-// "writer/number/" and filler up to the length wanted.
-std::string message(unsigned who, std::uint64_t number, std::size_t length) {
-  std::string text = std::to_string(who) + "/" + std::to_string(number) + "/";
-  const std::size_t head = text.size();
-  text.resize(std::max(length, head));
-  for (std::size_t i = head; i != text.size(); ++i) text[i] = static_cast<char>('a' + (i + number) % 26);
-  return text;
-}
-
-// Cuts what a flusher gave into messages and checks each writer's order.
-class reader {
- public:
-  explicit reader(const frame::format& how = frame::length_u32) : framer_(how) {}
-  void feed(chain&& bytes) {
-    framer_.feed(std::move(bytes));
-    packet got;
-    frame::status said;
-    while ((said = framer_.next(got)) == frame::status::frame) {
-      const std::string text = got.to_string();
-      const auto slash = text.find('/');
-      ASSERT_NE(slash, std::string::npos);
-      const auto who = static_cast<unsigned>(std::stoul(text));
-      const std::uint64_t number = std::stoull(text.substr(slash + 1));
-      ASSERT_EQ(number, expected_[who]++) << "writer " << who;
-      ASSERT_EQ(text, message(who, number, text.size()));
-      ++messages_;
-    }
-    ASSERT_EQ(said, frame::status::more);
-    ASSERT_EQ(framer_.buffered(), 0u) << "a message was cut in two";
-  }
-  [[nodiscard]] std::uint64_t messages() const { return messages_; }
-
- private:
-  bus::framer framer_;
-  std::array<std::uint64_t, 64> expected_{};
-  std::uint64_t messages_ = 0;
-};
+using bus::testing::message;
+using bus::testing::reader;
 
 struct writer_case {
   const frame::format* format;
@@ -397,274 +356,6 @@ TEST(bus_writer, the_time_of_a_flush_runs_from_the_commit) {
     here.turn();
     EXPECT_EQ(got, 4 * i) << "the time is over when the flusher's thread looks";
   }
-}
-
-// N threads write, one flushes whenever; half of the writers share blocks.
-void write_on_many_threads(flush_policy policy, unsigned threads, bool share, std::uint64_t each) {
-  bus_slab memory;
-  bus::station here;
-  reader in;
-  std::atomic<unsigned> working{threads};
-  flusher out{here, policy, [&](chain&& c) { in.feed(std::move(c)); }};
-  shared_blocks blocks;
-  const auto work = [&](unsigned self) {
-    {
-      pool mine{memory.blocks};
-      std::optional<bus::station> station;
-      if (policy.end_of_turn) station.emplace();
-      std::mt19937 random(self);
-      {
-        std::optional<writer> w;
-        const writer_options options{.format = &frame::length_u32, .block_bytes = 4096};
-        if (share)
-          w.emplace(out, blocks, options);
-        else
-          w.emplace(out, options);
-        std::deque<packet> kept;
-        for (std::uint64_t n = 0; n != each;) {
-          const std::string text = message(self, n, 16 + random() % 200);
-          slot abandoned;
-          if (random() % 16 == 0) abandoned = w->try_reserve(random() % 300);
-          slot s = w->try_reserve(text.size());
-          if (!s) {
-            mine.turn();
-            std::this_thread::yield();
-            continue;
-          }
-          s.write(text);
-          if (n % 3 == 0) {
-            kept.push_back(*s.commit_as_packet());
-            ASSERT_EQ(kept.back().to_string(), text);
-          } else {
-            s.commit();
-          }
-          if (kept.size() > 8) kept.pop_front();
-          if (++n % 64 == 0) {
-            if (station)
-              station->turn();
-            else
-              mine.turn();
-          }
-        }
-      }
-      if (station) station->turn();
-    }
-    --working;
-  };
-  std::vector<std::thread> running;
-  for (unsigned i = 0; i != threads; ++i) running.emplace_back(work, i);
-  EXPECT_TRUE(here.wait_until(
-      [&] {
-        if (in.messages() % 7 == 0) out.request();
-        return working == 0 && in.messages() == threads * each;
-      },
-      100s))
-      << in.messages();
-  for (auto& t : running) t.join();
-}
-
-TEST(bus_writer_threads, each_writers_order_is_kept_under_load) {
-  write_on_many_threads({.count = 20, .end_of_turn = false}, 3, false, 20'000);
-}
-TEST(bus_writer_threads, each_writers_order_is_kept_in_shared_blocks) {
-  write_on_many_threads({.count = 20, .end_of_turn = false}, 3, true, 20'000);
-}
-TEST(bus_writer_threads, flush_by_time_alone_misses_nothing) {
-  write_on_many_threads({.bytes = 0, .count = 0, .after = 200us, .end_of_turn = false}, 2, true, 10'000);
-}
-TEST(bus_writer_threads, flush_at_the_end_of_each_turn) {
-  write_on_many_threads({.bytes = 0, .count = 0, .end_of_turn = true}, 2, true, 10'000);
-}
-
-TEST(bus_writer_threads, any_thread_may_ask_for_a_flush_of_what_all_committed) {
-  bus_slab memory;
-  flusher out{{.bytes = 0, .count = 0, .end_of_turn = false}};
-  std::atomic<int> stage{0};
-  std::thread other([&] {
-    pool mine{memory.blocks};
-    writer w{out};
-    ASSERT_TRUE(w.write("idle writer"));
-    stage = 1;
-    while (stage != 2) std::this_thread::yield();
-  });
-  while (stage != 1) std::this_thread::yield();
-  EXPECT_TRUE(out.take().empty()) << "no policy has said so";
-  std::thread{[&] { out.request(); }}.join();
-  EXPECT_EQ(out.take().to_string(), "idle writer");
-  stage = 2;
-  other.join();
-}
-
-TEST(bus_writer_threads, neighbours_in_a_shared_block_leave_as_one_segment) {
-  bus_slab memory;
-  flusher out;
-  shared_blocks blocks;
-  writer a{out, blocks, {.block_bytes = 4096}};
-  writer b{out, blocks, {.block_bytes = 4096}};
-  for (int i = 0; i != 10; ++i) {
-    ASSERT_TRUE(a.write("a"));
-    ASSERT_TRUE(b.write("b"));
-  }
-  a.flush();
-  b.flush();
-  const chain bytes = out.take();
-  EXPECT_EQ(bytes.segment_count(), 1u);
-  EXPECT_EQ(bytes.to_string(), "abababababababababab");
-}
-
-// ---- waiting
-
-task<> wait_for_room(writer& w, std::size_t bytes, unsigned number, std::vector<unsigned>& served,
-                     std::vector<slot>& slots) {
-  slot s = co_await w.reserve(bytes);
-  EXPECT_TRUE(s);
-  served.push_back(number);
-  slots.push_back(std::move(s));
-}
-
-TEST(bus_writer_waiting, ten_thousand_are_served_in_order_and_any_may_give_up) {
-  bus_slab memory{2_MiB};
-  bus::station here;
-  flusher out;
-  std::vector<lease> all;
-  const auto take_all = [&] {
-    for (lease l = lease::of(64_KiB); l; l = lease::of(64_KiB)) all.push_back(std::move(l));
-  };
-  take_all();
-  writer w{out, {.block_bytes = 64_KiB}};
-  std::vector<unsigned> served;
-  std::vector<unsigned> expected;
-  std::vector<slot> slots;
-  std::vector<task<>> tasks;
-  constexpr unsigned count = 10'000;
-  for (unsigned i = 0; i != count; ++i) tasks.push_back(wait_for_room(w, 1000, i, served, slots));
-  EXPECT_EQ(w.waiting(), count);
-  std::mt19937 random(1);
-  for (unsigned i = 0; i != count; ++i) {
-    if (random() % 4 == 0)
-      tasks[i].reset();
-    else
-      expected.push_back(i);
-  }
-  EXPECT_FALSE(w.try_reserve(1)) << "others were first";
-  unsigned cancelled_late = 0;
-  while (served.size() != expected.size()) {
-    ASSERT_FALSE(all.empty() && slots.empty());
-    if (!all.empty()) all.pop_back();
-    const std::size_t before = served.size();
-    ASSERT_TRUE(here.wait_until([&] { return served.size() != before || w.waiting() == 0; }, 10s));
-    ASSERT_TRUE(std::equal(served.begin(), served.end(), expected.begin())) << "out of order";
-    slots.clear();
-    if (cancelled_late++ % 3 == 0 && expected.size() > served.size() + 70) {
-      tasks[expected[served.size()]].reset();  // the very next
-      expected.erase(expected.begin() + static_cast<std::ptrdiff_t>(served.size()));
-    }
-    out.request();
-    out.take().clear();
-  }
-  EXPECT_EQ(w.waiting(), 0u);
-}
-
-// All blocks of 64 KiB, less what is kept aside for transmitting.
-std::vector<lease> every_block() {
-  std::vector<lease> all;
-  const auto take = [&] {
-    for (lease l = lease::of(64_KiB); l; l = lease::of(64_KiB)) all.push_back(std::move(l));
-  };
-  take();
-  all.resize(all.size() / 2);  // the first that come back are kept aside
-  pool::current()->spill_all();
-  take();
-  return all;
-}
-
-// The header counts too: a message as long as the largest block needs another one for it.
-TEST(bus_writer_waiting, for_a_message_that_only_its_header_makes_longer_than_a_block) {
-  bus_slab memory{2_MiB};
-  bus::station here;
-  flusher out;
-  for (const std::size_t bytes : {4_KiB, 64_KiB}) {
-    std::vector<lease> all = every_block();
-    writer w{out, {.format = &frame::length_u32, .block_bytes = 4_KiB}};
-    std::vector<unsigned> served;
-    std::vector<slot> slots;
-    const task<> waits = wait_for_room(w, bytes, 0, served, slots);
-    for (int i = 0; i != 3; ++i) all.pop_back();
-    EXPECT_TRUE(here.wait_until([&] { return waits.done(); }, 20s)) << bytes;
-    slots.clear();
-  }
-}
-
-// Messages that need several of the largest blocks at once, by writers that wait beside one another: nobody
-// keeps what is not enough.
-TEST(bus_writer_waiting, for_several_blocks_nobody_waits_with_some_in_hand) {
-  bus_slab memory{2_MiB};
-  bus::station here;
-  flusher out;
-  for (const std::size_t writers : {1u, 2u, 3u}) {
-    std::vector<lease> all = every_block();
-    std::list<writer> each;
-    std::vector<unsigned> served;
-    std::vector<slot> slots;
-    std::vector<task<>> tasks;
-    for (unsigned i = 0; i != writers; ++i) {
-      each.emplace_back(out, writer_options{.block_bytes = 64_KiB});
-      tasks.push_back(wait_for_room(each.back(), 150'000, i, served, slots));
-    }
-    for (int i = 0; i != 3; ++i) {
-      EXPECT_TRUE(served.empty()) << "three blocks are needed";
-      all.pop_back();
-      for (int turns = 0; turns != 5; ++turns) here.wait(1ms);
-    }
-    for (std::size_t i = 1; i <= writers; ++i) {
-      ASSERT_TRUE(here.wait_until([&] { return served.size() == i; }, 20s)) << writers << " writers: " << i;
-      slots.clear();
-      each.remove_if([&](writer& w) { return w.waiting() == 0; });
-      out.take().clear();
-    }
-    tasks.clear();
-  }
-}
-
-task<> write_when_there_is_room(writer& w, unsigned who, int count, std::uint64_t bytes_max) {
-  std::mt19937_64 random(who);
-  for (int n = 0; n != count; ++n) {
-    const std::string text = message(who, static_cast<std::uint64_t>(n), 20 + random() % bytes_max);
-    slot s = co_await w.reserve(text.size());
-    EXPECT_TRUE(s);
-    s.write(text);
-    s.commit();
-  }
-}
-
-// Six blocks for three threads that fill them together, with messages of up to three blocks: all of them go
-// out, each writer's in order.
-TEST(bus_writer_threads, few_blocks_are_enough_for_writers_that_share_them) {
-  bus_slab memory{2_MiB};
-  bus::station here;
-  constexpr unsigned threads = 3;
-  constexpr int each = 100;
-  std::vector<lease> all = every_block();
-  all.resize(all.size() - 6);
-  memory.mine.spill_all();
-  reader in;
-  flusher out{here, {.count = 1}, [&](chain&& c) { in.feed(std::move(c)); }};
-  shared_blocks blocks;
-  std::vector<std::thread> running;
-  std::atomic<unsigned> working{threads};
-  for (unsigned who = 0; who != threads; ++who)
-    running.emplace_back([&, who] {
-      pool mine{memory.blocks};
-      bus::station there;
-      writer w{out, blocks, {.format = &frame::length_u32, .block_bytes = 64_KiB}};
-      const task<> work = write_when_there_is_room(w, who, each, 150'000);
-      EXPECT_TRUE(there.wait_until([&] { return work.done(); }, 100s)) << who;
-      --working;
-    });
-  EXPECT_TRUE(here.wait_until([&] { return working == 0; }, 100s));
-  for (std::thread& t : running) t.join();
-  out.request();
-  EXPECT_TRUE(here.wait_until([&] { return in.messages() == threads * each; }, 20s)) << in.messages();
 }
 
 }  // namespace
