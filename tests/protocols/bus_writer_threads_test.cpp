@@ -18,20 +18,10 @@
 #include <thread>
 #include <vector>
 
+namespace catenet::bus::testing {
 namespace {
 
-using namespace catenet;
 using namespace std::chrono_literals;
-using bus::flush_policy;
-using bus::flusher;
-using bus::packet;
-using bus::shared_blocks;
-using bus::slot;
-using bus::writer;
-using bus::writer_options;
-using bus::testing::every_block;
-using bus::testing::message;
-using bus::testing::reader;
 
 // N threads write, one flushes whenever; half of the writers share blocks.
 void write_on_many_threads(flush_policy policy, unsigned threads, bool share, std::uint64_t each) {
@@ -188,3 +178,4 @@ TEST(bus_writer_threads, few_blocks_are_enough_for_writers_that_share_them) {
 }
 
 }  // namespace
+}  // namespace catenet::bus::testing

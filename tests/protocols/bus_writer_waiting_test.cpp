@@ -16,15 +16,10 @@
 #include <random>
 #include <vector>
 
+namespace catenet::bus::testing {
 namespace {
 
-using namespace catenet;
 using namespace std::chrono_literals;
-using bus::flusher;
-using bus::slot;
-using bus::writer;
-using bus::writer_options;
-using bus::testing::every_block;
 
 task<> wait_for_room(writer& w, std::size_t bytes, unsigned number, std::vector<unsigned>& served,
                      std::vector<slot>& slots) {
@@ -126,3 +121,4 @@ TEST(bus_writer_waiting, for_several_blocks_nobody_waits_with_some_in_hand) {
 }
 
 }  // namespace
+}  // namespace catenet::bus::testing
