@@ -39,7 +39,7 @@ TEST_F(ws_message, to_look_at_it_does_not_cost_it_its_headroom) {
     const std::byte* const where = m.payload().front().data();
     EXPECT_EQ(m.payload().to_string(), payload);
     EXPECT_EQ(m.view(), payload);
-    const chain sent = std::move(m).into_frame(true);
+    const chain sent = std::move(m).into_frame(0);
     EXPECT_EQ(sent.to_string(), (raw_frame{0x81, payload, false}.bytes()));
     ASSERT_EQ(sent.segment_count(), 1u) << size;
     EXPECT_EQ(sent.head()->data + 4, where) << "the payload was moved";
@@ -51,8 +51,8 @@ TEST_F(ws_message, what_is_taken_out_is_a_chain_like_any_other) {
   message m = received(payload);
   message again{m.take_payload(), true};
   EXPECT_EQ(m.size(), 0u);
-  EXPECT_EQ(std::move(m).into_frame(true).to_string(), std::string("\x81\0", 2));
-  const chain sent = std::move(again).into_frame(true);
+  EXPECT_EQ(std::move(m).into_frame(0).to_string(), std::string("\x81\0", 2));
+  const chain sent = std::move(again).into_frame(0);
   EXPECT_EQ(sent.to_string(), (raw_frame{0x81, payload, false}.bytes()));
   EXPECT_EQ(sent.segment_count(), 2u) << "nothing says that the bytes before it are free";
 }
@@ -63,8 +63,8 @@ TEST_F(ws_message, the_headroom_belongs_to_one_of_two) {
   message m = received(payload);
   std::optional<message> twin = m.share();
   ASSERT_TRUE(twin);
-  const chain first = std::move(*twin).into_frame(true);
-  const chain second = std::move(m).into_frame(true);
+  const chain first = std::move(*twin).into_frame(0);
+  const chain second = std::move(m).into_frame(0);
   EXPECT_EQ(first.segment_count(), 1u);
   EXPECT_EQ(second.segment_count(), 2u);
   EXPECT_EQ(first.to_string(), second.to_string());

@@ -10,7 +10,8 @@ void framer::feed(chain&& bytes) { frame::gather(rest_, std::move(bytes)); }
 // Takes the first segment of the rest for cutting. Without memory for it the slow path goes on to serve.
 void framer::anchor_front() {
   if (rest_.empty() || rest_.front().empty()) return;
-  auto first = rest_.split(rest_.front().size());  // at a border: cannot fail
+  auto first = rest_.split(rest_.front().size());
+  if (!first) return;  // cannot be: it is at a border
   front_ = detail::make_anchor(std::move(*first));
   if (front_ == nullptr) return rest_.prepend(std::move(*first));
   at_ = front_->bytes.front().data();

@@ -103,7 +103,8 @@ class brotli_compressor final : public compressor {
 template <class T>
 std::unique_ptr<compressor> made(int level) {
   auto one = std::make_unique<T>(level);
-  return one->good() ? std::unique_ptr<compressor>{std::move(one)} : nullptr;
+  if (!one->good()) return nullptr;
+  return one;
 }
 
 }  // namespace

@@ -207,8 +207,8 @@ void decoder::gather(chain&& part) {
     const std::size_t copied = pins_too_much(s) ? pack({s.data, s.length}) : 0;
     if (copied != 0) {
       part.consume(copied);
-    } else {
-      parts_.append(*part.split(s.length));  // a whole segment: cannot fail
+    } else if (std::optional<chain> whole = part.split(s.length)) {  // at a border: cannot fail
+      parts_.append(std::move(*whole));
       room_ = 0;
     }
   }

@@ -25,13 +25,13 @@ std::optional<message> message::share() {
   return message{std::move(*twin), text_, std::exchange(headroom_, std::uint8_t{0})};
 }
 
-chain message::into_frame(bool in_place) && {
+chain message::into_frame(std::uint64_t moved_bytes_max) && {
   const opcode op = text_ ? opcode::text : opcode::binary;
   frame_header header;
   header.op = op;
   header.length = payload_.bytes();
   const std::size_t size = header_size(header.length, false);
-  if (!in_place || headroom_ < size || payload_.empty()) return encode(op, std::move(payload_));
+  if (header.length <= moved_bytes_max || headroom_ < size) return encode(op, std::move(payload_));
   write_header(payload_.head()->data - size, header);
   payload_.grow_front(size);
   return std::move(payload_);
@@ -40,7 +40,7 @@ chain message::into_frame(bool in_place) && {
 prepared::prepared(message&& m)
     : header_bytes_(static_cast<std::uint8_t>(header_size(m.size(), false))),
       text_(m.is_text()),
-      frame_(std::move(m).into_frame(m.size() > copy_bytes_max)) {
+      frame_(std::move(m).into_frame(copy_bytes_max)) {
   if (const core* here = core::current()) move_into_pages(frame_, *here);
 }
 

@@ -15,7 +15,7 @@ publication::publication(std::string_view topic, message&& m)
     : topic_(topic),
       op_(m.is_text() ? opcode::text : opcode::binary),
       header_bytes_(static_cast<std::uint8_t>(header_size(m.size(), false))),
-      plain_(std::move(m).into_frame(m.size() > copy_bytes_max)) {
+      plain_(std::move(m).into_frame(copy_bytes_max)) {
   if (plain_.bytes() <= short_bytes_max)
     join_short();
   else

@@ -53,7 +53,7 @@ send_result service::send(connection& c, message&& m) {
     frame = framed(m.is_text() ? opcode::text : opcode::binary, m.take_payload());
   // A message that has to wait may not be worth the block it came in.
   const bool waits = c.unsent() != 0;
-  if (frame.empty()) frame = std::move(m).into_frame(m.size() > copy_bytes_max || !waits);
+  if (frame.empty()) frame = std::move(m).into_frame(waits ? copy_bytes_max : 0);
   if (waits) frame.compact();
   const send_result result = send_frame(c, std::move(frame));
   if (result > send_result::queued) drop_compressor(c);  // the peer's context lacks what it has

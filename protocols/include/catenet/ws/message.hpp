@@ -44,9 +44,9 @@ class message {
   /// A second message over the same bytes, which takes over the headroom; std::nullopt when segments ran out.
   [[nodiscard]] std::optional<message> share();
 
-  /// As a frame; the message is empty afterwards. The header is written into the headroom, if there is some
-  /// and `in_place`. Empty when the slab had no room.
-  [[nodiscard]] chain into_frame(bool in_place) &&;
+  /// As a frame; the message is empty afterwards. The header of more than so many bytes is written into their
+  /// headroom, if there is some. Empty when the slab had no room.
+  [[nodiscard]] chain into_frame(std::uint64_t moved_bytes_max) &&;
 
  private:
   chain payload_;
