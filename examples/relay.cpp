@@ -83,7 +83,7 @@ int main(int argc, char** argv) {
   std::signal(SIGUSR1, [](int) { asked = 1; });
   catenet::task<> printer;
   net.on_start([&] {
-    std::cout << "catenet: listening on " << bound.text() << std::endl;
+    std::cout << "catenet: listening on " << bound.text() << '\n' << std::flush;
     printer = print_when_asked(joined);
   });
   const catenet::error e = net.run();

@@ -43,7 +43,7 @@ void backend::reset(int fd) {
   const linger at_close{1, 0};
   setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_close, sizeof at_close);
   const sockaddr nobody{AF_UNSPEC, {}};
-  ::connect(fd, &nobody, sizeof nobody);  // TCP only
+  static_cast<void>(::connect(fd, &nobody, sizeof nobody));  // TCP only
 }
 
 // Acknowledged bytes, or for a UNIX socket what is left in the queue.

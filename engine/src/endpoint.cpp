@@ -131,7 +131,7 @@ std::string endpoint::path() const {
     path[0] = '@';
     return path;
   }
-  return path.c_str();
+  return path.substr(0, path.find('\0'));
 }
 
 std::string endpoint::host() const {

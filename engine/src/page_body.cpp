@@ -174,7 +174,7 @@ class page_store {
       found.extent = page_extent::make(std::max(pages.bytes, static_cast<std::uint64_t>(extent_bytes)));
       if (found.extent == nullptr) return {};
       extents_.push_back(found.extent);
-      found.at = *found.extent->take(pages);
+      found.at = found.extent->take(pages).value_or(0);  // a fresh one has room
     }
     ++totals_.bodies;
     totals_.bytes += pages.bytes;

@@ -160,7 +160,7 @@ void stream::expire() {
   }
   const bool owes = unsent() != 0 || (flags_ & flag_closing) != 0;  // bytes, or the FIN behind them
   if (owes && (flags_ & flag_sending) != 0 && stalled()) return give_up(ETIMEDOUT);
-  if ((flags_ & flag_starved) != 0 && !traffic_->hunger->waiting()) {
+  if ((flags_ & flag_starved) != 0 && traffic_ != nullptr && !traffic_->hunger->waiting()) {
     stop_starving();
     arm();
   }

@@ -54,6 +54,11 @@ void write_wake(int wake_fd) {
   [[maybe_unused]] const ssize_t written = ::write(wake_fd, &one, sizeof one);
 }
 
+// MSG_DONTWAIT: a socket that is full ends the send, short, and the stream waits for room. The kernel's own
+// waiting (MSG_WAITALL) asks for POLLRDHUP too: with a peer that has said FIN and does not read, it tries
+// without end, and then on in a worker thread.
+int send_flags(bool more_follows) { return MSG_NOSIGNAL | MSG_DONTWAIT | (more_follows ? MSG_MORE : 0); }
+
 }  // namespace
 
 uring::uring(uring_options options, backend_context context)
@@ -174,11 +179,6 @@ void uring::poll_writable(int fd, token t) {
   io_uring_prep_poll_add(s, fd, POLLOUT);
   io_uring_sqe_set_data64(s, t.value);
 }
-
-// MSG_DONTWAIT: a socket that is full ends the send, short, and the stream waits for room. The kernel's own
-// waiting (MSG_WAITALL) asks for POLLRDHUP too: with a peer that has said FIN and does not read, it tries
-// without end, and then on in a worker thread.
-int send_flags(bool more_follows) { return MSG_NOSIGNAL | MSG_DONTWAIT | (more_follows ? MSG_MORE : 0); }
 
 void uring::send(int fd, token t, const chain& bytes, bool more_follows) {
   io_uring_sqe* s = sqe(t);

@@ -2,6 +2,7 @@
 #include "ws_peer.hpp"
 
 #include "support/chosen_io.hpp"
+#include "support/eventually.hpp"
 #include "ws/service.hpp"
 
 #include <arpa/inet.h>
@@ -53,13 +54,7 @@ server::~server() {
     EXPECT_EQ(c.rented + c.lent, 0u) << "blocks of " << c.size << " bytes did not come home";
 }
 
-bool server::eventually(const std::function<bool()>& holds) {
-  for (int i = 0; i != 500; ++i) {
-    if (holds()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return false;
-}
+bool server::eventually(const std::function<bool()>& holds) { return test::eventually(holds); }
 
 peer::peer(std::uint16_t port, int receive_buffer) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   if (receive_buffer != 0) setsockopt(fd_, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);

@@ -9,6 +9,7 @@
 #include <catenet/slab/sanitizer.hpp>
 
 #include "support/chosen_io.hpp"
+#include "support/eventually.hpp"
 
 #include <dirent.h>
 #include <gtest/gtest.h>
@@ -41,24 +42,6 @@ inline std::size_t open_descriptors() {
   while (readdir(folder) != nullptr) ++count;
   closedir(folder);
   return count - 3;  // ".", ".." and the folder itself
-}
-
-/// How much longer things may take here than on a machine with nothing else to do.
-#if defined(CATENET_TSAN)
-inline constexpr int patience = 10;
-#else
-inline constexpr int patience = 3;
-#endif
-
-/// Polls until `holds` or `patience` times so long is over; returns what it said last.
-template <class F>
-bool eventually(F&& holds, int limit_ms = 5000) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(limit_ms) * patience;
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return holds();
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
 }
 
 inline void sleep_ms(int ms) { std::this_thread::sleep_for(std::chrono::milliseconds(ms)); }

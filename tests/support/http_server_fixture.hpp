@@ -3,6 +3,7 @@
 
 #include <catenet/engine/log.hpp>
 
+#include "support/eventually.hpp"
 #include "support/http_test_server.hpp"
 
 #include <gtest/gtest.h>
@@ -23,16 +24,6 @@ inline std::string post(const std::string& target, const std::string& lines, con
 }
 inline std::string with_length(const std::string& target, const std::string& body) {
   return post(target, "Content-Length: " + std::to_string(body.size()) + "\r\n", body);
-}
-
-/// Waits until it is true, ten seconds at most.
-template <class F>
-bool eventually(F&& is_true) {
-  for (int i = 0; i != 2000; ++i) {
-    if (is_true()) return true;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
-  }
-  return false;
 }
 
 class http_server : public testing::Test {

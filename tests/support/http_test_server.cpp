@@ -4,6 +4,7 @@
 #include <catenet/http/request_head.hpp>
 
 #include "support/chosen_io.hpp"
+#include "support/eventually.hpp"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -55,15 +56,14 @@ void http_test_server::stop() {
 
 std::string http_test_server::wait_until_idle() {
   std::string left;
-  for (int i = 0; i != 500; ++i) {
+  eventually([&] {
     left.clear();
     if (const auto n = net_->statistics().connections; n != 0) left += std::to_string(n) + " connections ";
     if (const auto n = web_->statistics().busy; n != 0) left += std::to_string(n) + " sessions ";
     for (const class_statistics& c : net_->slab().statistics().classes)
       if (c.rented != 0) left += std::to_string(c.rented) + " blocks of " + std::to_string(c.size) + " ";
-    if (left.empty()) return left;
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
+    return left.empty();
+  });
   return left;
 }
 

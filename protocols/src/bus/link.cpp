@@ -401,7 +401,7 @@ void link_state::on_received(chain&& bytes) {
 }
 
 void link_state::cut() {
-  if (cutting_) return;
+  if (cutting_ || !in_) return;
   cutting_ = true;
   while (stands_ && !paused_ && !starved_) {
     packet message;
@@ -419,7 +419,7 @@ void link_state::cut() {
 
 // No whole frame is there: more has to come, or memory, or nothing ever will.
 void link_state::stuck(frame::status what) {
-  if (what == frame::status::more) return via_->expect(in_->missing());
+  if (what == frame::status::more) return via_->expect(in_ ? in_->missing() : 0);
   if (what == frame::status::no_memory) {
     starved_ = true;
     via_->pause();

@@ -204,7 +204,7 @@ std::optional<chain> packet::to_chain() && {
   detail::anchor* a = in_anchor();
   const std::uint64_t offset = contiguous() ? place_in_anchor(length_).value() : offset_;
   if (a->refs == 1 && offset == 0 && length_ == a->bytes.bytes())
-    *made = std::move(a->bytes);
+    made.emplace(std::move(a->bytes));
   else
     made = a->bytes.share(offset, length_);
   if (made) *this = packet{};

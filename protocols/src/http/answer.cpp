@@ -386,9 +386,8 @@ void sessions::end_pieces(batch& b, exchange& x) {
 send_result sessions::flush(batch& b) {
   chain& out = b.out.all();
   if (out.empty()) return send_result::sent;
-  const send_result result = b.to.send(std::move(out));
+  const send_result result = b.to.send(std::exchange(out, {}));
   if (result == send_result::over_limit) b.to.abort();
-  out.clear();
   return result;
 }
 

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cinttypes>
 #include <cstdio>
 #include <memory>
 #include <stdexcept>
@@ -178,8 +179,8 @@ void directory::send_parts(answer& a, known_file& file, std::span<const byte_ran
   };
   // The content must not contain it: nobody can have foreseen what the clock says. RFC 2046 §5.1.1.
   char boundary[48];
-  std::snprintf(boundary, sizeof boundary, "catenet-%08x%016llx", a.now_ms * 2654435761u,
-                static_cast<unsigned long long>(file.inode * 0x9e3779b97f4a7c15u));
+  const std::uint64_t of_file = file.inode * 0x9e3779b97f4a7c15u;
+  std::snprintf(boundary, sizeof boundary, "catenet-%08x%016" PRIx64, a.now_ms * 2654435761u, of_file);
   chain body;
   bool good = true;
   for (const byte_range& r : parts) {

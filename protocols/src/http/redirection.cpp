@@ -87,7 +87,7 @@ bool redirection::follow(const reply_head& head) {
   const bool there =
       request.source_ == client_request::source::none || request.source_ == client_request::source::whole;
   if ((!there && !without_body) || head.fields.count("location") != 1) return false;
-  if (!go_to(*head.fields.find("location"))) return false;
+  if (!go_to(head.fields.find("location").value_or(""))) return false;
   if (without_body) ask_without_body();
   return true;
 }

@@ -131,7 +131,7 @@ void write_http_date(char* out, std::int64_t unix_seconds) {
   const auto year = static_cast<unsigned>(date.year);
   out = put(put(out, days.substr(static_cast<std::size_t>(day % 7) * 3, 3)), ", ");
   *(out = put_two(out, date.day)) = ' ';
-  out = put(out + 1, months.substr((date.month - 1) * 3, 3));
+  out = put(out + 1, months.substr(std::size_t{date.month - 1} * 3, 3));
   *out++ = ' ';
   *(out = put_two(put_two(out, year / 100), year)) = ' ';
   *(out = put_two(out + 1, second / 3600)) = ':';

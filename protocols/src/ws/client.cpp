@@ -86,7 +86,7 @@ class client::session final : public service, private timer {
         client_(std::move(o)),
         hub_(std::move(topics)) {}
 
-  bool start(std::shared_ptr<session> self);
+  bool start(const std::shared_ptr<session>& self);
   void stop(close_code code, std::string_view reason);
   void forget();
   [[nodiscard]] connection* connected() const {
@@ -146,7 +146,7 @@ std::string_view client::subprotocol() const { return session_->subprotocol(); }
 
 // ---- connecting
 
-bool client::session::start(std::shared_ptr<session> self) {
+bool client::session::start(const std::shared_ptr<session>& self) {
   if (wire_ != nullptr) return false;
   weak_ = self;
   if (const std::string problem = problem_of_options(); !problem.empty()) {
@@ -197,7 +197,10 @@ std::string client::session::request() {
       "\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " +
       key_ + "\r\n";
   std::string protocols;
-  for (const std::string& one : options().subprotocols) protocols += (protocols.empty() ? "" : ", ") + one;
+  for (const std::string& one : options().subprotocols) {
+    if (!protocols.empty()) protocols += ", ";
+    protocols += one;
+  }
   if (!protocols.empty()) out += "Sec-WebSocket-Protocol: " + protocols + "\r\n";
   if (options().deflate.enabled) out += "Sec-WebSocket-Extensions: " + offer_of(options().deflate) + "\r\n";
   for (const auto& [name, value] : client_.fields) out += name + ": " + value + "\r\n";
@@ -236,12 +239,12 @@ void client::session::answered(stream& s, const http::reply_head& head, chain&& 
 // What is wrong with the fields of the answer (RFC 6455 §4.1, the client's list), or null.
 const char* client::session::check(const http::reply_head& head, deflate_agreement& deflate) {
   const http::fields& f = head.fields;
-  if (f.count("Upgrade") != 1 || !http::equal_ignoring_case(*f.find("Upgrade"), "websocket"))
+  if (f.count("Upgrade") != 1 || !http::equal_ignoring_case(f.find("Upgrade").value_or(""), "websocket"))
     return "the answer upgrades to something else";
   if (!f.lists("Connection", "upgrade")) return "the answer's Connection lacks upgrade";
   const accept_value accept = accept_of(key_);
   if (f.count("Sec-WebSocket-Accept") != 1 ||
-      *f.find("Sec-WebSocket-Accept") != std::string_view{accept.data(), accept.size()})
+      f.find("Sec-WebSocket-Accept") != std::string_view{accept.data(), accept.size()})
     return "the answer's Sec-WebSocket-Accept is wrong";
   subprotocol_ = f.find("Sec-WebSocket-Protocol").value_or("");
   if (f.count("Sec-WebSocket-Protocol") > 1 ||

@@ -111,7 +111,7 @@ inflater::result inflater::run(std::span<const std::byte> in, std::uint64_t& lef
   z_stream& z = state_->z;
   set_input(z, in);
   while (true) {
-    reservation room = room_behind(out, 4 * z.avail_in);
+    reservation room = room_behind(out, std::size_t{4} * z.avail_in);
     if (!room) return result::no_memory;
     // One byte more than allowed tells that there is too much.
     const std::size_t most = left < room.bytes().size() ? left + 1 : room.bytes().size();

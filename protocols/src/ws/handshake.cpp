@@ -95,10 +95,10 @@ handshake check_handshake(const http::request_head& head, const options& policy,
     return refuse(426, "this is a WebSocket endpoint");
   if (head.method != http::method::get) return refuse(400, "a WebSocket handshake is a GET");
   if (head.has_body()) return refuse(400, "a WebSocket handshake has no body");
-  const auto version = fields.find("Sec-WebSocket-Version");
-  if (fields.count("Sec-WebSocket-Version") != 1 || *version != "13")
+  if (fields.count("Sec-WebSocket-Version") != 1 || fields.find("Sec-WebSocket-Version") != "13")
     return refuse(426, "WebSocket version 13 is spoken");
-  if (fields.count("Sec-WebSocket-Key") != 1 || !is_key(*fields.find("Sec-WebSocket-Key")))
+  const std::string_view key = fields.find("Sec-WebSocket-Key").value_or("");
+  if (fields.count("Sec-WebSocket-Key") != 1 || !is_key(key))
     return refuse(400, "Sec-WebSocket-Key is not base64 of 16 bytes");
   std::vector<std::string_view> offered;
   if (!read_subprotocols(fields, offered)) return refuse(400, "Sec-WebSocket-Protocol is malformed");
@@ -108,7 +108,7 @@ handshake check_handshake(const http::request_head& head, const options& policy,
   if (!negotiate(values_of(fields, "Sec-WebSocket-Extensions"),
                  deflate == nullptr ? policy.deflate : *deflate, good.deflate))
     return refuse(400, "Sec-WebSocket-Extensions is malformed");
-  good.accept = accept_of(*fields.find("Sec-WebSocket-Key"));
+  good.accept = accept_of(key);
   for (const std::string_view one : offered) {
     const auto spoken = std::ranges::find(policy.subprotocols, one);
     if (spoken == policy.subprotocols.end()) continue;

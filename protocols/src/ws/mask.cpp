@@ -111,8 +111,8 @@ bool apply_mask(chain& bytes, mask_key key) {
 
 mask_key fresh_mask() {
   // A call of the generator costs far more than the four bytes, so they are drawn a few hundred at a time.
-  thread_local std::array<unsigned char, 256> drawn;
-  thread_local std::size_t used = drawn.size();
+  static thread_local std::array<unsigned char, 256> drawn;
+  static thread_local std::size_t used = drawn.size();
   if (used == drawn.size()) {
     if (RAND_bytes(drawn.data(), static_cast<int>(drawn.size())) != 1) {
       std::fputs("catenet: the system's random generator failed; no masks can be made\n", stderr);

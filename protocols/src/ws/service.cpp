@@ -11,6 +11,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <utility>
 
 namespace catenet::ws {
 
@@ -168,7 +169,7 @@ void service::decode(connection& c, decoder& frames, chain& in) {
     // The pong goes out before whatever else the peer's next frame causes; of several pings in a row, the
     // last is answered (RFC 6455 §5.5.3).
     if (pong_due && c.is_open()) {
-      send_control(c, opcode::pong, std::move(pong_payload));
+      send_control(c, opcode::pong, std::exchange(pong_payload, {}));
       hold_if_behind(c);
     }
     pong_due = false;
