@@ -33,6 +33,50 @@ class listener final : public simulated_peer {
   std::string in_;
 };
 
+// Answers each ping at once, and notes when the server says Close.
+class answerer final : public simulated_peer {
+ public:
+  void received(std::span<const std::byte> bytes) override {
+    in_ += as_text(bytes);
+    const std::string ping{"\x89\0", 2};
+    for (; in_.starts_with(ping); in_.erase(0, ping.size())) {
+      ++pings;
+      send(std::string("\x8a\x80\0\0\0\0", 6));
+    }
+    closed = closed || in_.starts_with("\x88");
+  }
+  int pings = 0;
+  bool closed = false;
+
+ private:
+  std::string in_;
+};
+
+// A quiet peer is pinged before it has been quiet for longer than the period, whatever its phase.
+TEST(ws_pings, come_early_enough_for_who_answers_them) {
+  simulation world{{.seed = 1}};
+  engine net{world.settings()};
+  hub topics{net};
+  const auto shared = std::make_shared<const options>(
+      options{.ping_every_ms = period_ms, .idle_timeout_ms = period_ms + period_ms / 4});
+  endpoint at;
+  ASSERT_FALSE(net.listen(
+      "127.0.0.1:80", [&](core& c) { return std::make_unique<service>(c, shared, topics); }, &at));
+  std::array<answerer, 64> all;
+  ASSERT_FALSE(world.start(net));
+  for (answerer& one : all) world.connect(one, at);
+  const std::uint64_t end_us = world.now_us() + 10'000ULL * period_ms;
+  while (world.now_us() < end_us) ASSERT_TRUE(world.step());
+  for (const answerer& one : all) {
+    EXPECT_FALSE(one.closed) << "after " << one.pings << " pings";
+    EXPECT_GE(one.pings, 8);
+  }
+  net.stop();
+  while (!world.finished()) ASSERT_TRUE(world.step());
+  world.release();
+  EXPECT_EQ(world.violation(), "");
+}
+
 TEST(ws_pings, are_spread_over_their_period) {
   simulation world{{.seed = 1}};
   engine net{world.settings()};

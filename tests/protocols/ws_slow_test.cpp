@@ -163,6 +163,46 @@ TEST(ws_slow_session, drop_oldest_keeps_what_began_to_leave_and_the_end) {
   EXPECT_EQ(got.size() + s.statistics().dropped, static_cast<unsigned>(messages));
 }
 
+// Nothing is dropped for what would not fit even then.
+TEST(ws_slow_session, drop_oldest_drops_nothing_for_what_cannot_fit) {
+  slow s(slow_policy::drop_oldest, 400'000);
+  for (int i = 0; i != messages; ++i) s.say("t", body(i));
+  const std::uint64_t dropped = s.statistics().dropped;
+  ASSERT_GT(dropped, 0u) << "it is not slow";
+  s.say("t", std::string(400'000, 'x'));
+  EXPECT_EQ(s.statistics().dropped, dropped + 1);
+  const std::vector<std::string> got = s.all_it_gets();
+  EXPECT_EQ(number_of(got.back()), messages - 1);
+}
+
+// What lies in the stream has begun to leave and cannot be replaced, so little lies there.
+TEST(ws_slow_session, conflate_leaves_few_old_values_waiting) {
+  std::atomic<std::uint64_t> unsent{0};
+  std::atomic<int> asked{0};
+  options o;
+  o.when_slow = slow_policy::conflate;
+  o.open = [](connection& c) { c.subscribe("t"); };
+  o.message = [&](connection& c, message m) {
+    if (m.size() > 1) return static_cast<void>(c.publish("t", std::move(m)));
+    unsent = c.unsent();
+    ++asked;
+  };
+  server s(std::move(o));
+  peer deaf(s, 4096), speaker(s);
+  ASSERT_TRUE(server::eventually([&] { return s.hub().statistics().opened == 2; }));
+  const std::string value = frame(text, std::string(900, 'v'));
+  for (int i = 0; i != 200; ++i) {
+    std::string many;
+    for (int k = 0; k != 50; ++k) many += value;
+    speaker.send(many);
+  }
+  ASSERT_TRUE(server::eventually([&] { return s.hub().statistics().published == 10'000; }));
+  deaf.send(frame(text, "?"));
+  ASSERT_TRUE(server::eventually([&] { return asked != 0; }));
+  EXPECT_GT(s.hub().statistics().dropped, 0u) << "it is not slow";
+  EXPECT_LE(unsent, 20'000u);
+}
+
 TEST(ws_slow_session, conflate_keeps_the_latest_of_each_topic) {
   slow s(slow_policy::conflate, 400'000);
   for (int i = 0; i != messages; ++i) s.say("t" + std::to_string(i % 3), body(i));

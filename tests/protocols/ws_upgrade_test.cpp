@@ -101,6 +101,24 @@ TEST(ws_upgrade_session, a_refusal_with_a_status_that_refuses_nothing_is_an_erro
 }
 
 // Its FIN comes while it is decided, behind a message.
+// A status that refuses is a refusal, also without refuse().
+TEST(ws_upgrade_session, a_status_that_the_handler_sets_is_the_answer) {
+  web_host w(guarded([](http::request& rq, upgrade& u) {
+    if (rq.param("room") == "closed") u.answer.status(403).text("closed\n");
+    if (rq.param("room") == "empty") u.answer.status(404);
+  }));
+  peer closed(w.port), empty(w.port), open(w.port);
+  closed.send(request("/closed"));
+  const std::string head = closed.head();
+  EXPECT_TRUE(head.starts_with("HTTP/1.1 403 ")) << head;
+  EXPECT_NE(head.find("\r\nContent-Length: 7\r\n"), std::string::npos) << head;
+  empty.send(request("/empty"));
+  EXPECT_TRUE(empty.head().starts_with("HTTP/1.1 404 "));
+  open.send(request("/open"));
+  EXPECT_TRUE(open.head().starts_with("HTTP/1.1 101 "));
+  EXPECT_EQ(w.statistics().opened, 1u);
+}
+
 TEST(ws_upgrade_session, a_peer_that_says_fin_meanwhile_is_told_of_and_gone) {
   std::atomic<int> asked{0}, heard{0}, closed{0};
   options o = guarded([&](http::request&, upgrade&) -> task<> {

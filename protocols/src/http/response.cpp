@@ -54,6 +54,8 @@ response& response::status(std::uint32_t code) {
   return *this;
 }
 
+std::uint32_t response::status() const { return exchange_.status; }
+
 response& response::header(std::string_view name, std::string_view value) {
   exchange& x = exchange_;
   if (is_special(name.size())) {

@@ -290,7 +290,12 @@ void client::session::give_up(stream& s, std::string_view why) {
 
 void client::session::fail(std::string_view why) {
   told_ = true;
-  if (client_.failed && !muted()) client_.failed(why);
+  if (!client_.failed || muted()) return;
+  try {
+    client_.failed(why);
+  } catch (...) {
+    log_thrown();
+  }
 }
 
 void client::session::try_later() {

@@ -75,7 +75,10 @@ send_result connection::ping(std::string_view payload) {
 
 void connection::close(close_code code, std::string_view reason) { owner().begin_close(*this, code, reason); }
 
-void connection::abort() { stream_->abort(); }
+void connection::abort() {
+  set(flag_close_sent);  // it is not open any more
+  stream_->abort();
+}
 
 bool connection::subscribe(std::string_view topic) {
   return is_open() && owner().self() == role::server && owner().topics().subscribe(*this, topic);
@@ -114,7 +117,14 @@ connection* remote::find() const {
 
 bool remote::run(callback<void(connection*)> f) const {
   if (engine_ == nullptr || !handle_) return false;
-  return engine_->at(handle_.core).post([self = *this, f = std::move(f)] { f(self.find()); });
+  return engine_->at(handle_.core).post([self = *this, f = std::move(f)] {
+    try {
+      f(self.find());
+    } catch (...) {
+      log_thrown();
+      if (connection* c = self.find()) c->close(close_code::internal_error);
+    }
+  });
 }
 
 bool remote::send(std::string message, bool is_text, callback<void(send_result)> told) const {

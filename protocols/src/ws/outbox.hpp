@@ -20,6 +20,8 @@ class outbox {
  public:
   [[nodiscard]] bool empty() const { return entries_.empty(); }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
+  /// Of these, what drop_oldest() could drop.
+  [[nodiscard]] std::uint64_t published_bytes() const { return published_bytes_; }
 
   /// A frame that was sent to this connection: never dropped.
   void add(chain&& frame);
@@ -50,6 +52,7 @@ class outbox {
                      mi_stl_allocator<std::pair<const std::string_view, place>>>
       latest_;
   std::uint64_t bytes_ = 0;
+  std::uint64_t published_bytes_ = 0;
 };
 
 }  // namespace catenet::ws

@@ -87,6 +87,12 @@ bool service::deliver(connection& c, publication& p) {
   return queue_published(c, std::move(*twin), p);
 }
 
+// Whether so many bytes would find room if what may be dropped were.
+bool service::fits_without(const connection& c, std::uint64_t droppable, std::uint64_t bytes) const {
+  const std::uint64_t rest = c.unsent() - droppable;
+  return rest == 0 || rest + bytes <= options_->max_queued;
+}
+
 bool service::queue_published(connection& c, chain&& frame, const publication& p) {
   const bool conflate = options_->when_slow == slow_policy::conflate;
   const auto what_waits = [&] { return c.activity_ == nullptr ? nullptr : c.activity_->waiting.get(); };
@@ -99,8 +105,9 @@ bool service::queue_published(connection& c, chain&& frame, const publication& p
     while (c.unsent() > options_->max_queued && waiting->drop_oldest()) miss(c);
     return true;
   }
-  if (options_->when_slow == slow_policy::drop_oldest || conflate)
-    while (c.would_exceed(frame.bytes()) && waiting != nullptr && waiting->drop_oldest()) miss(c);
+  const bool may_drop = options_->when_slow == slow_policy::drop_oldest || conflate;
+  if (may_drop && waiting != nullptr && fits_without(c, waiting->published_bytes(), frame.bytes()))
+    while (c.would_exceed(frame.bytes()) && waiting->drop_oldest()) miss(c);
   if (c.would_exceed(frame.bytes())) {
     if (options_->when_slow != slow_policy::close) {
       miss(c);
@@ -259,7 +266,7 @@ void service::drop_compressor(connection& c) {
 
 // Contexts are let go of when a connection is quiet: its deadline looks after that.
 void service::park_later(connection& c) {
-  if (c.has(connection::flag_parking)) return;
+  if (c.has(connection::flag_parking) || !c.is_open()) return;  // the deadline may be that of our Close
   c.set(connection::flag_parking);
   if (options_->ping_every_ms == 0 && options_->idle_timeout_ms == 0) c.stream_->set_deadline(park_after_ms);
 }

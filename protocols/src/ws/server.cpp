@@ -39,7 +39,7 @@ class route {
     task<> deciding;
     options_->upgrade(rq, u, deciding);
     if (deciding) co_await deciding;
-    if (!u.refused()) accept(rq, rs, good, std::move(u.opened));
+    if (!u.refused() && rs.status() < 300) accept(rq, rs, good, std::move(u.opened));
   }
 
   [[nodiscard]] bool asks() const { return static_cast<bool>(options_->upgrade); }

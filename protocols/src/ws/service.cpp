@@ -17,6 +17,8 @@ namespace catenet::ws {
 
 namespace {
 
+// What lies in a stream cannot be replaced any more.
+constexpr std::uint64_t conflate_stream_bytes_max = 16_KiB;
 constexpr std::size_t large_frame_bytes = 128_KiB;  // of which the stream is told to expect them
 
 connection& connection_of(const stream& s) { return *static_cast<connection*>(s.session()); }
@@ -43,9 +45,22 @@ service::service(core& home, std::shared_ptr<const ws::options> o, hub& of, role
       options_(std::move(o)),
       limits_(limits_of(*options_)),
       topics_(of.at(home)),
-      stream_bytes_max_(std::min(home.owner().options().high_watermark, options_->max_queued / 4)),
+      stream_bytes_max_(std::min(options_->when_slow == slow_policy::conflate
+                                     ? conflate_stream_bytes_max
+                                     : home.owner().options().high_watermark,
+                                 options_->max_queued / 4)),
       self_(self) {
   if (options_->deflate.enabled) topics_.deflate = options_->deflate;
+}
+
+void log_thrown() {
+  try {
+    throw;
+  } catch (const std::exception& e) {
+    log(log_level::error, std::string("a WebSocket handler threw: ") + e.what());
+  } catch (...) {
+    log(log_level::error, "a WebSocket handler threw something that is no std::exception");
+  }
 }
 
 template <class F>
@@ -53,11 +68,8 @@ void service::call(connection& c, const F& handler) {
   if (muted_) return;
   try {
     handler();
-  } catch (const std::exception& e) {
-    log(log_level::error, std::string("a WebSocket handler threw: ") + e.what());
-    begin_close(c, close_code::internal_error, {});
   } catch (...) {
-    log(log_level::error, "a WebSocket handler threw something that is no std::exception");
+    log_thrown();
     begin_close(c, close_code::internal_error, {});
   }
 }
@@ -111,7 +123,9 @@ void service::received(stream& s, chain&& bytes) {
   // Mostly whole frames come, and nothing need be kept.
   decoder frames = make_decoder(c);
   decode(c, frames, bytes);
-  if (c.has(connection::flag_finished) || (frames.idle() && bytes.empty() && c.activity_ == nullptr)) return;
+  if (c.has(connection::flag_finished) || s.closing() ||
+      (frames.idle() && bytes.empty() && c.activity_ == nullptr))
+    return;
   activity* a = activity_of(c);
   if (a == nullptr) return fail(c, close_code::internal_error, "out of memory");
   a->frames = std::move(frames);
@@ -157,7 +171,7 @@ void service::after_decoding(connection& c) {
 void service::decode(connection& c, decoder& frames, chain& in) {
   chain pong_payload;
   bool pong_due = false;
-  while (!c.has(connection::flag_finished | connection::flag_held)) {
+  while (!c.has(connection::flag_finished | connection::flag_held) && !c.stream_->closing()) {
     event e = frames.next(in);
     if (e.what == event::kind::ping) {
       if (!c.is_open()) continue;
@@ -227,6 +241,7 @@ bool service::may_talk(connection& c) {
 
 // A peer that does not take what it asked for is not listened to until it has.
 void service::hold_if_behind(connection& c) {
+  if (self_ == role::client) return;  // or both ends might wait for the other to read
   if (!c.is_open() || c.unsent() <= home_.owner().options().high_watermark) return;
   c.set(connection::flag_held);
   c.stream_->pause();
@@ -254,8 +269,14 @@ void service::begin_close(connection& c, close_code code, std::string_view reaso
   topics_.leave(c);
   c.stream_->set_deadline(options_->close_timeout_ms);
   if (!c.has(connection::flag_held)) return;
-  c.clear(connection::flag_held);  // to see the peer's answer
+  // To see the peer's answer, which may be here already. From the loop, as we may be within decode().
+  c.clear(connection::flag_held);
   c.stream_->resume();
+  home_.post([this, name = c.stream_->id()] {
+    stream* s = home_.find(name);
+    if (s == nullptr) return;
+    if (connection& closing = connection_of(*s); closing.activity_ != nullptr) read_on(closing);
+  });
 }
 
 // Behind all that was sent before.
@@ -303,7 +324,8 @@ void service::finish(connection& c, close_code code, std::string_view reason) {
 void service::ended(stream& s) { end(connection_of(s), close_code::abnormal, {}); }
 
 void service::drain(stream& s) {
-  begin_close(connection_of(s), close_code::going_away, "the server is shutting down");
+  const char* const reason = self_ == role::server ? "the server is shutting down" : "";
+  begin_close(connection_of(s), close_code::going_away, reason);
 }
 
 void service::closed(stream& s) {
@@ -337,11 +359,14 @@ void service::expired(stream& s) {
   if (c.has(connection::flag_parking) && quiet_ms >= park_after_ms) park(c);
   std::uint32_t next_ms = ~std::uint32_t{0};
   if (o.ping_every_ms != 0) {
-    if (quiet_ms >= o.ping_every_ms / 2) send_control(c, opcode::ping, {});
-    next_ms = o.ping_every_ms;
+    // Halves of the period, so that who has just talked keeps its phase and is asked within a period, too.
+    const bool due = quiet_ms >= o.ping_every_ms / 2 || !c.has(connection::flag_pinged);
+    if (due) send_control(c, opcode::ping, {});
+    c.set(connection::flag_pinged);
+    next_ms = due ? o.ping_every_ms : o.ping_every_ms / 2;
   }
   if (o.idle_timeout_ms != 0) next_ms = std::min(next_ms, o.idle_timeout_ms - quiet_ms);
-  if (c.has(connection::flag_parking)) next_ms = std::min(next_ms, park_after_ms);
+  if (c.has(connection::flag_parking)) next_ms = std::min(next_ms, park_after_ms - quiet_ms);
   if (next_ms != ~std::uint32_t{0}) s.set_deadline(next_ms);
 }
 

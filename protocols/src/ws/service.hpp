@@ -41,6 +41,9 @@ struct activity {
 inline constexpr std::uint32_t park_after_ms = 10'000;  ///< a quiet connection's contexts are let go of
 
 /// Calls, from the engine or from handlers, come on its core's thread.
+/// Says what a handler threw. Within a catch.
+void log_thrown();
+
 class service : public protocol {
  public:
   service(core& home, std::shared_ptr<const ws::options> o, hub& of, role self = role::server);
@@ -118,6 +121,7 @@ class service : public protocol {
   [[nodiscard]] bool stream_has_room(const connection& c, std::uint64_t bytes) const;
   send_result pass_on(connection& c, chain&& frame);
   outbox* outbox_of(connection& c);
+  [[nodiscard]] bool fits_without(const connection& c, std::uint64_t droppable, std::uint64_t bytes) const;
   bool queue_published(connection& c, chain&& frame, const publication& p);
   void miss(connection& c);
   void tell_missed();

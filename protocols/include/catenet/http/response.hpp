@@ -51,6 +51,7 @@ class response {
 
   /// 100..999; 200 when never called.
   response& status(std::uint32_t code);
+  [[nodiscard]] std::uint32_t status() const;
   /// Adds a field. A name that is no token, or a value with CR, LF, NUL or another control character, is
   /// refused: the answer becomes a 500. So are Content-Length and Transfer-Encoding, which say how the body
   /// is framed: length() does that. "Connection: close" is close().

@@ -52,13 +52,13 @@ class connection {
   void close(close_code code = close_code::normal, std::string_view reason = {});
   /// Ends the connection with a reset; `close` is told `abnormal`.
   void abort();
-  /// False once close() was called or the end was told.
+  /// False once close() or abort() was called or the end was told.
   [[nodiscard]] bool is_open() const { return (flags_ & (flag_close_sent | flag_finished)) == 0; }
 
   /// To receive what is published to a topic from now on, on whatever core. Topics have levels, "a/b/c"; a
-  /// level '+' stands for any one, a last level '#' for all that follow. Who subscribed in several ways that
-  /// match gets a message once. False when it had subscribed before, memory ran out, or '#' stands elsewhere
-  /// than at the end; and for a client's connection.
+  /// level '+' stands for any one, a last level '#' for all that follow, and for none. Who subscribed in
+  /// several ways that match gets a message once. False when it had subscribed before, memory ran out, or '#'
+  /// stands elsewhere than at the end; and for a client's connection.
   bool subscribe(std::string_view topic);
   bool unsubscribe(std::string_view topic);
 
@@ -92,6 +92,7 @@ class connection {
     flag_deflate = 1 << 3,   // permessage-deflate was agreed
     flag_parking = 1 << 4,   // a deadline runs for what deflate holds
     flag_marked = 1 << 5,    // has the message that is being published
+    flag_pinged = 1 << 6,    // its phase of the pings has begun
   };
 
   explicit connection(stream& s) : stream_(&s) {}

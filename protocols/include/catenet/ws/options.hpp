@@ -19,18 +19,18 @@ namespace catenet::ws {
 class connection;
 
 /// What happens to published messages when a subscriber would have more than max_queued bytes waiting. What
-/// was sent to it directly is never dropped.
+/// was sent to it directly is never dropped, but by `close`.
 enum class slow_policy : std::uint8_t {
   drop_newest,  ///< it misses this message
   drop_oldest,  ///< it misses those that wait longest and have not begun to leave
-  conflate,     ///< of what waits, only the latest message of each topic is kept, whatever the budget; else
-                ///< drop_oldest
+  conflate,     ///< of what waits, only the latest message of each topic is kept, whatever the budget (up to
+                ///< 16 KiB have begun to leave and stay); else drop_oldest
   close,        ///< it is closed with 1008
 };
 
 /// Handlers run on the core that the connection lives on, never within another call into the library, and
 /// those of one route run on several cores at once. They may do anything to any connection of their core.
-/// What a handler throws is logged and closes the connection with 1011.
+/// What a handler throws is logged and closes the connection with 1011; so does what remote::run() calls.
 struct options {
   std::uint64_t max_message = 1_MiB;          ///< payload bytes of a received message; beyond: 1009
   std::uint32_t max_fragments = 1u << 20;     ///< frames of a message; beyond: 1008
@@ -42,8 +42,10 @@ struct options {
   std::uint64_t max_queued = 1_MiB;
   slow_policy when_slow = slow_policy::drop_newest;
 
-  std::uint32_t ping_every_ms = 0;        ///< a quiet peer is sent a ping so often; 0: never
-  std::uint32_t idle_timeout_ms = 0;      ///< a peer that was quiet for so long is closed with 1001; 0: never
+  std::uint32_t ping_every_ms = 0;  ///< a quiet peer is sent a ping so often; 0: never
+  /// A peer that was quiet for so long is closed with 1001; 0: never. With pings, more than their period and
+  /// a round trip, or who answers them may be closed, too.
+  std::uint32_t idle_timeout_ms = 0;
   std::uint32_t close_timeout_ms = 5000;  ///< how long the peer may take to answer our Close
 
   std::vector<std::string> subprotocols{};  ///< the client's first that is among them is chosen

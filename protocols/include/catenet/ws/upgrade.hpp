@@ -26,7 +26,8 @@ class upgrade {
   /// uncalled when the peer leaves before.
   callback<void(connection&)> opened{};
 
-  /// For further fields of the 101: Set-Cookie, say.
+  /// For further fields of the 101: Set-Cookie, say. With a status of 300 or more it is the answer, and a
+  /// refusal.
   http::response& answer;
 
  private:
