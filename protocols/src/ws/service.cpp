@@ -32,10 +32,12 @@ decoder_limits limits_of(const options& o) {
   return limits;
 }
 
-// Spreads connections evenly over a period, so that those which came together are not pinged together.
-std::uint32_t phase_of(const stream& s, std::uint32_t period_ms) {
+// Spreads connections evenly over the second half of a period, so that those which came together are not
+// pinged together: before it nobody has been quiet for long.
+std::uint32_t first_ping_ms(const stream& s, std::uint32_t period_ms) {
   const std::uint32_t spread = s.id().slot * 2654435769u;  // 2^32 divided by the golden ratio
-  return static_cast<std::uint32_t>((std::uint64_t{spread} * period_ms) >> 32) + 1;
+  const std::uint32_t half_ms = period_ms / 2;
+  return period_ms - half_ms + static_cast<std::uint32_t>((std::uint64_t{spread} * half_ms) >> 32);
 }
 
 }  // namespace
@@ -93,7 +95,7 @@ void service::adopt(stream& s, chain&& leftover, const deflate_agreement& deflat
   topics_.counters.session_bytes.add(sizeof(connection));
   c->heard_ms_ = home_.now_ms();
   s.clear_deadline();
-  std::uint32_t first_ms = options_->ping_every_ms == 0 ? 0 : phase_of(s, options_->ping_every_ms);
+  std::uint32_t first_ms = options_->ping_every_ms == 0 ? 0 : first_ping_ms(s, options_->ping_every_ms);
   const std::uint32_t idle_ms = options_->idle_timeout_ms;
   if (idle_ms != 0 && (first_ms == 0 || idle_ms < first_ms)) first_ms = idle_ms;
   if (first_ms != 0) s.set_deadline(first_ms);
@@ -360,9 +362,8 @@ void service::expired(stream& s) {
   std::uint32_t next_ms = ~std::uint32_t{0};
   if (o.ping_every_ms != 0) {
     // Halves of the period, so that who has just talked keeps its phase and is asked within a period, too.
-    const bool due = quiet_ms >= o.ping_every_ms / 2 || !c.has(connection::flag_pinged);
+    const bool due = quiet_ms >= o.ping_every_ms / 2;
     if (due) send_control(c, opcode::ping, {});
-    c.set(connection::flag_pinged);
     next_ms = due ? o.ping_every_ms : o.ping_every_ms / 2;
   }
   if (o.idle_timeout_ms != 0) next_ms = std::min(next_ms, o.idle_timeout_ms - quiet_ms);

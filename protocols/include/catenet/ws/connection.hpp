@@ -92,7 +92,6 @@ class connection {
     flag_deflate = 1 << 3,   // permessage-deflate was agreed
     flag_parking = 1 << 4,   // a deadline runs for what deflate holds
     flag_marked = 1 << 5,    // has the message that is being published
-    flag_pinged = 1 << 6,    // its phase of the pings has begun
   };
 
   explicit connection(stream& s) : stream_(&s) {}
