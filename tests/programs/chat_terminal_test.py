@@ -128,6 +128,22 @@ class Terminal(unittest.TestCase):
             self.assertEqual(join(server.url, typed=b"one\n\ntwo")[0], 0)
         self.assertEqual(server.result, [(0x81, b"one"), (0x81, b""), (0x81, b"two")])
 
+    def test_told_to_stop_it_says_that_it_goes_and_not_that_the_server_does(self):
+        def sees_it_go(peer):
+            peer.sendall(accepting(read_head(peer)))
+            peer.sendall(b"\x81\x02hi")
+            first, payload = masked_frame(peer)
+            peer.sendall(bytes([0x88, len(payload)]) + payload)
+            return first, payload
+
+        with HandServer(sees_it_go) as server, \
+                subprocess.Popen([BUILD / "examples/chat", "--join", server.url], stdin=subprocess.PIPE,
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            self.assertEqual(process.stdout.readline(), b"hi\n")
+            process.terminate()
+            process.communicate(timeout=PATIENCE_S)
+        self.assertEqual(server.result, (0x88, struct.pack("!H", 1001)))
+
     def test_lines_that_are_not_utf8_are_left_out(self):
         with HandServer(listens) as server:
             status, _, err = join(server.url, typed="grüß\n".encode() + b"\xff\xfe\nlast \xc3")
