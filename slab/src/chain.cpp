@@ -13,8 +13,14 @@ namespace {
 
 pool& here() {
   pool* p = pool::current();
-  assert(p != nullptr && "a chain is made on a thread that has a pool");
+  assert(p != nullptr && "blocks that are leased or in flight are so on a thread that has a pool");
   return *p;
+}
+
+// A segment of this thread's pool. Null when it has none, or memory ran out.
+segment* segment_here(segment_kind kind) {
+  pool* p = pool::current();
+  return p == nullptr ? nullptr : p->new_segment(kind);
 }
 
 bool counted_here(const segment* s, const pool& p) { return s->home == p.id(); }
@@ -100,14 +106,17 @@ chain chain::copy_of(std::span<const std::byte> bytes) {
 
 chain chain::of_size(std::uint64_t bytes) {
   chain made;
-  const size_class_table& classes = here().classes();
+  pool* const p = pool::current();
+  if (p == nullptr) [[unlikely]]
+    return made;
+  const size_class_table& classes = p->classes();
   while (made.bytes() != bytes) {
     const std::uint64_t left = bytes - made.bytes();
     // The smallest class that holds the rest, unless that wastes more than a quarter: then the largest class
     // that is filled, and what remains goes into a smaller one.
     size_class c = classes.fitting(left);
     if (classes.size(c) > left && classes.size(c) - left > left / 4) c = classes.within(left);
-    lease l{here().rent(c)};
+    lease l{p->rent(c)};
     if (!l) return {};
     const std::size_t length = std::min<std::uint64_t>(left, l.bytes().size());
     made.append(chain{std::move(l), 0, length});
@@ -129,7 +138,9 @@ void chain::prepend(chain&& other) {
 
 // Free bytes behind the last segment that nobody else may see: ours when the block has no other reference.
 std::size_t chain::tail_room() const {
-  if (tail_ == nullptr || tail_->kind != segment_kind::block || !counted_here(tail_, here())) return 0;
+  const pool* p = pool::current();
+  if (p == nullptr || tail_ == nullptr || tail_->kind != segment_kind::block || !counted_here(tail_, *p))
+    return 0;
   const block* b = tail_->blk;
   if (b->refs != 1 || b->in_flight != 0) return 0;
   return static_cast<std::size_t>(b->data + b->capacity() - (tail_->data + tail_->length));
@@ -160,7 +171,7 @@ bool chain::append_copy(std::span<const std::byte> bytes) {
 
 bool chain::append_constant(std::string_view text) {
   if (text.empty()) return true;
-  segment* s = here().new_segment(segment_kind::constant);
+  segment* s = segment_here(segment_kind::constant);
   if (s == nullptr) return false;
   assert(text.size() <= 0xffffffffu);
   s->data = reinterpret_cast<std::byte*>(const_cast<char*>(text.data()));  // never written: not exclusive
@@ -175,7 +186,7 @@ bool chain::append_foreign(void* data, std::size_t size,
   assert(size != 0 && size <= 0xffffffffu);
   auto* holder = static_cast<foreign_memory*>(detail::allocate_control(sizeof(foreign_memory)));
   if (holder == nullptr) return false;
-  segment* s = here().new_segment(segment_kind::foreign);
+  segment* s = segment_here(segment_kind::foreign);
   if (s == nullptr) {
     detail::release_control(holder);
     return false;
@@ -193,7 +204,7 @@ bool chain::append_file(int fd, std::uint64_t offset, std::uint64_t length, bool
   chain regions;
   if (holder != nullptr) *holder = {0, fd, owned};
   while (holder != nullptr && regions.bytes() != length) {
-    segment* s = here().new_segment(segment_kind::file);
+    segment* s = segment_here(segment_kind::file);
     if (s == nullptr) break;
     s->offset = offset + regions.bytes();
     s->file = holder;
@@ -268,15 +279,16 @@ std::optional<chain> chain::split(std::uint64_t n) {
     link = &(*link)->next;
   }
   if (const auto part = static_cast<std::uint32_t>(n - passed); part != 0) {
-    pool& p = here();
+    pool* const p = pool::current();
+    if (p == nullptr) return std::nullopt;
     segment* border = *link;
-    if (!counted_here(border, p)) {
-      border = adopt(border, p);
+    if (!counted_here(border, *p)) {
+      border = adopt(border, *p);
       if (border == nullptr) return std::nullopt;
       if (tail_ == *link) tail_ = border;
       *link = border;
     }
-    segment* cut = share_segment(border, 0, part, p);
+    segment* cut = share_segment(border, 0, part, *p);
     if (cut == nullptr) return std::nullopt;
     cut->exclusive = border->exclusive;  // the two parts do not overlap
     advance(border, part);
@@ -296,21 +308,23 @@ std::optional<chain> chain::split(std::uint64_t n) {
 bool chain::share_into(chain& twin, std::uint64_t offset, std::uint64_t length) {
   if (offset >= bytes_) return true;
   length = std::min(length, bytes_ - offset);
-  pool& p = here();
+  pool* const p = pool::current();
+  if (p == nullptr) [[unlikely]]
+    return false;
   for (segment** link = &head_; length != 0; link = &(*link)->next) {
     if (offset >= (*link)->length) {
       offset -= (*link)->length;
       continue;
     }
-    if (!counted_here(*link, p)) {
-      segment* local = adopt(*link, p);
+    if (!counted_here(*link, *p)) {
+      segment* local = adopt(*link, *p);
       if (local == nullptr) return false;
       if (tail_ == *link) tail_ = local;
       *link = local;
     }
     segment* s = *link;
     const auto part = static_cast<std::uint32_t>(std::min<std::uint64_t>(length, s->length - offset));
-    segment* view = share_segment(s, static_cast<std::uint32_t>(offset), part, p);
+    segment* view = share_segment(s, static_cast<std::uint32_t>(offset), part, *p);
     if (view == nullptr) return false;
     s->exclusive = false;
     view->exclusive = false;

@@ -1,5 +1,6 @@
 // ws::client: what it asks for, which answers it refuses, its masks, how it tries again, and how it ends;
 // with our own server and with servers played by hand.
+#include <catenet/engine/log.hpp>
 #include <catenet/ws/handshake.hpp>
 
 #include "support/raw_listener.hpp"
@@ -354,6 +355,27 @@ TEST(ws_client_session, ends_inside_its_own_handlers) {
     });
     ASSERT_EQ(ended.get_future().wait_for(std::chrono::seconds(10)), std::future_status::ready) << when;
   }
+}
+
+TEST(ws_client_session, does_not_start_but_on_its_core) {
+  static std::atomic<int> complaints{0};
+  complaints = 0;
+  set_log_sink([](log_level level, std::string_view line) {
+    if (level == log_level::error && line.find("start()") != std::string_view::npos) ++complaints;
+  });
+  web_host s{echo_options()};
+  engine_thread e;
+  client_options o;
+  o.url = "ws://127.0.0.1:" + std::to_string(s.port) + "/a";
+  o.connection.open = [](connection&) { ADD_FAILURE() << "it has started"; };
+  client it{e.net.at(0), std::move(o)};
+  EXPECT_FALSE(it.start()) << "before the engine runs";
+  e.start();
+  EXPECT_FALSE(it.start()) << "on another thread";
+  e.stop();
+  EXPECT_FALSE(it.start()) << "after the engine";
+  EXPECT_EQ(complaints, 3);
+  set_log_sink(nullptr);
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 
 namespace catenet::ws::testing {
@@ -92,6 +93,19 @@ TEST_F(ws_message, a_long_body_that_is_published_is_not_copied) {
   publication p{"topic", message{chain{std::move(block), 0, 60'000}, false}};
   ASSERT_EQ(p.plain().segment_count(), 2u);
   EXPECT_EQ(p.plain().tail()->data, where);
+}
+
+// As in main() before an engine runs, and after it.
+TEST_F(ws_message, where_there_is_no_pool_none_is_made) {
+  message m = received("payload");
+  std::thread([&] {
+    ASSERT_EQ(pool::current(), nullptr);
+    EXPECT_EQ(message::text("text").size(), 0u);
+    EXPECT_EQ(message::binary(as_bytes("bytes")).size(), 0u);
+    EXPECT_FALSE(prepare(message::text("text")));
+    EXPECT_FALSE(m.share());
+  }).join();
+  EXPECT_EQ(m.to_string(), "payload");
 }
 
 }  // namespace

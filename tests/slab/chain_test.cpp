@@ -4,6 +4,7 @@
 
 #include "fixture.hpp"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -215,6 +216,40 @@ TEST_F(chain_test, a_remote_that_finds_no_memory_is_as_it_was) {
     }
     if (!reached) return;
   }
+}
+
+// As in main() before an engine runs, and after it.
+TEST_F(chain_test, what_needs_a_block_fails_on_a_thread_without_a_pool) {
+  chain c = chain::copy_of("some bytes");
+  ASSERT_TRUE(c.append_constant(" and more"));
+  const int file = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  std::thread([&] {
+    ASSERT_EQ(pool::current(), nullptr);
+    EXPECT_TRUE(chain::copy_of("text").empty());
+    const iovec piece{const_cast<char*>("text"), 4};
+    EXPECT_TRUE(chain::copy_of(std::span{&piece, 1}).empty());
+    EXPECT_TRUE(chain::of_size(100'000).empty());
+    EXPECT_FALSE(c.append_copy("text"));
+    EXPECT_FALSE(c.append_constant("text"));
+    EXPECT_FALSE(c.append_string(std::string(1000, 's')));
+    std::array<char, 5> foreign{};
+    const auto release = [](void*, void*, std::size_t) { ADD_FAILURE() << "released, though it failed"; };
+    EXPECT_FALSE(c.append_foreign(foreign.data(), foreign.size(), release, nullptr));
+    EXPECT_FALSE(c.append_file(file, 0, 100, true));
+    EXPECT_EQ(fcntl(file, F_GETFD), -1) << "closed at once when it fails";
+    EXPECT_FALSE(c.prepend_copy("text"));
+    EXPECT_FALSE(c.reserve(10));
+    EXPECT_FALSE(c.gather(12));
+    EXPECT_FALSE(c.share());
+    EXPECT_FALSE(c.share(2, 3));
+    EXPECT_FALSE(c.split(3));
+    EXPECT_EQ(c.to_string(), "some bytes and more");
+    c.consume(5);
+    const chain dropped = std::move(*c.split(5));  // a whole segment
+    EXPECT_EQ(dropped.to_string(), "bytes");
+  }).join();
+  EXPECT_EQ(c.to_string(), " and more");
+  EXPECT_EQ(c.validate(), nullptr);
 }
 
 }  // namespace

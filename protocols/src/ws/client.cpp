@@ -1,6 +1,7 @@
 // The client: asking for a WebSocket, checking the answer (RFC 6455 §4.1), and trying again.
 #include <catenet/engine/core.hpp>
 #include <catenet/engine/engine.hpp>
+#include <catenet/engine/log.hpp>
 #include <catenet/http/origin.hpp>
 #include <catenet/http/reply_parser.hpp>
 #include <catenet/http/response_head.hpp>
@@ -147,6 +148,13 @@ std::string_view client::subprotocol() const { return session_->subprotocol(); }
 // ---- connecting
 
 bool client::session::start(const std::shared_ptr<session>& self) {
+  if (core::current() != &home()) {
+    log(log_level::error,
+        "ws::client: start() for " + client_.url +
+            " was not called on the thread of its core, or the engine does not run; post it "
+            "to that core, or call it from engine::on_start()");
+    return false;
+  }
   if (wire_ != nullptr) return false;
   weak_ = self;
   if (const std::string problem = problem_of_options(); !problem.empty()) {

@@ -34,17 +34,18 @@ send_result connection::refusal(std::uint64_t payload_bytes) {
              : send_result::over_limit;
 }
 
-send_result connection::send(std::string_view text) {
-  if (!owner().frames_as_is(*this, text.size())) return send(message::text(text));
-  const send_result refused = refusal(text.size());
-  return refused != send_result::sent ? refused : owner().send_frame(*this, encode(opcode::text, text));
+// A copy that is shorter than what it is of found no room in the slab.
+send_result connection::send_copy(std::span<const std::byte> bytes, bool is_text) {
+  const send_result refused = refusal(bytes.size());
+  if (refused != send_result::sent) return refused;
+  if (owner().frames_as_is(*this, bytes.size()))
+    return owner().send_frame(*this, encode(is_text ? opcode::text : opcode::binary, bytes));
+  message copy{chain::copy_of(bytes), is_text};
+  return copy.size() == bytes.size() ? owner().send(*this, std::move(copy)) : send_result::over_limit;
 }
 
-send_result connection::send(std::span<const std::byte> binary) {
-  if (!owner().frames_as_is(*this, binary.size())) return send(message::binary(binary));
-  const send_result refused = refusal(binary.size());
-  return refused != send_result::sent ? refused : owner().send_frame(*this, encode(opcode::binary, binary));
-}
+send_result connection::send(std::string_view text) { return send_copy(as_bytes(text), true); }
+send_result connection::send(std::span<const std::byte> binary) { return send_copy(binary, false); }
 
 send_result connection::send(message&& m) {
   const send_result refused = refusal(m.size());
@@ -86,7 +87,7 @@ bool connection::subscribe(std::string_view topic) {
 bool connection::unsubscribe(std::string_view topic) { return owner().topics().unsubscribe(*this, topic); }
 
 std::size_t connection::publish(std::string_view topic, std::string_view text) {
-  return publish(topic, message::text(text));
+  return owner().topics().publish_copy(topic, as_bytes(text), true, this);
 }
 std::size_t connection::publish(std::string_view topic, message&& m) {
   return owner().topics().publish({topic, std::move(m)}, this);

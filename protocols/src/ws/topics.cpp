@@ -172,6 +172,15 @@ std::size_t local_topics::publish(publication&& p, const connection* except) {
   return fan_out(reached, p, except);
 }
 
+std::size_t local_topics::publish_copy(std::string_view topic, std::span<const std::byte> bytes, bool is_text,
+                                       const connection* except) {
+  message copy{chain::copy_of(bytes), is_text};
+  if (copy.size() == bytes.size()) return publish({topic, std::move(copy)}, except);
+  counters.published.add(1);
+  counters.dropped.add(1);
+  return 0;
+}
+
 std::size_t local_topics::subscribers_here(std::span<const topic_reference> topics) const {
   std::size_t sum = 0;
   for (const topic_reference& t : topics)
@@ -257,7 +266,7 @@ local_topics& hub::at(core& c) { return *cores_[c.index()]; }
 bool hub::publish(std::string_view topic, std::string payload, bool is_text) {
   local_topics* first = cores_.front().get();
   return engine_.at(0).post([first, name = std::string(topic), bytes = std::move(payload), is_text] {
-    first->publish({name, is_text ? message::text(bytes) : message::binary(as_bytes(bytes))}, nullptr);
+    first->publish_copy(name, as_bytes(bytes), is_text, nullptr);
   });
 }
 

@@ -132,6 +132,9 @@ class local_topics : timer {
 
   /// Hands the message to every subscriber of every core but `except`. Returns how many here took it.
   std::size_t publish(publication&& p, const connection* except);
+  /// The same with a copy of the bytes. 0, counted as dropped, when the slab has no room for it.
+  std::size_t publish_copy(std::string_view topic, std::span<const std::byte> bytes, bool is_text,
+                           const connection* except);
 
   core_counters counters;
   deflate_shelf shelf;      // looked after by the timer

@@ -55,7 +55,8 @@ class client {
   client& operator=(const client&) = delete;
 
   /// Begins to connect; what becomes of it is told later. False when the URL is not understood (told to
-  /// `failed`), or there is a connection already.
+  /// `failed`), there is a connection already, or this is not the core's thread while the engine runs
+  /// (logged).
   bool start();
   /// Closes, and does not connect again.
   void stop(close_code code = close_code::normal, std::string_view reason = {});

@@ -105,6 +105,7 @@ class connection {
   void clear(unsigned flags) { flags_ = static_cast<std::uint8_t>(flags_ & ~flags); }
   [[nodiscard]] bool would_exceed(std::uint64_t bytes) const;
   [[nodiscard]] send_result refusal(std::uint64_t payload_bytes);
+  send_result send_copy(std::span<const std::byte> bytes, bool is_text);
 
   stream* stream_;
   activity* activity_ = nullptr;  // while a message is under way, or a context is taken over

@@ -14,7 +14,8 @@
 namespace catenet::ws {
 
 /// Received, or to be sent. Movable; share() makes a second one over the same bytes. Its chain is views of
-/// blocks that were received into: who keeps it for long takes it and calls compact() on it.
+/// blocks that were received into: who keeps it for long takes it and calls compact() on it. Like a prepared
+/// frame it lies in the engine's slab and must not outlive the engine.
 class message {
  public:
   message() = default;
@@ -23,7 +24,9 @@ class message {
   message(chain&& payload, bool is_text, std::uint8_t headroom)
       : payload_(std::move(payload)), text_(is_text), headroom_(headroom) {}
 
-  /// Copies; empty when the slab has no room. Text must be UTF-8: the peer would end the connection.
+  /// Copies; empty when the slab has no room, or the thread no pool (it is no core's), and an empty message
+  /// can be sent: where that may not happen, compare size(). Text must be UTF-8: the peer would end the
+  /// connection.
   static message text(std::string_view s) { return {chain::copy_of(s), true}; }
   static message binary(std::span<const std::byte> bytes) { return {chain::copy_of(bytes), false}; }
 
@@ -41,7 +44,8 @@ class message {
   /// copied into one first; std::nullopt when there is none so large (1 MiB by default).
   [[nodiscard]] std::optional<std::string_view> view();
 
-  /// A second message over the same bytes, which takes over the headroom; std::nullopt when segments ran out.
+  /// A second message over the same bytes, which takes over the headroom; std::nullopt when segments ran out,
+  /// or the thread has no pool.
   [[nodiscard]] std::optional<message> share();
 
   /// As a frame; the message is empty afterwards. The header of more than so many bytes is written into their
@@ -65,7 +69,9 @@ struct message_part {
 /// A message with its frame header, built once for any number of sends (connection::send).
 class prepared {
  public:
-  /// Empty when the slab had no room. On a core's thread; may then be moved to another.
+  /// Empty when the slab had no room for the header. A text that the slab had no room for is an empty message
+  /// and makes an empty one's frame: ask the message for its size(). On a core's thread; may then be moved to
+  /// another.
   explicit prepared(message&& m);
   explicit operator bool() const { return !frame_.empty(); }
   [[nodiscard]] const chain& frame() const { return frame_; }

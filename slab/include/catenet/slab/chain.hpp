@@ -7,8 +7,8 @@
 // which orders the memory), where it can be read, split, shared and dropped: what belongs to another pool
 // travels home by itself.
 //
-// Errors: what needs a block or a segment can fail when the slab is at its capacity. Such a call returns
-// false (or an empty result) and leaves the chain as it was.
+// Errors: what needs a block or a segment fails when the slab is at its capacity or the thread has no pool
+// (it is no core's). It then returns false (or an empty result) and leaves the chain as it was.
 #pragma once
 
 #include <catenet/slab/lease.hpp>
@@ -84,7 +84,7 @@ class chain {
 
   /// The first `length` bytes of a leased block, from `offset` on. length must not be 0.
   chain(lease&& from, std::size_t offset, std::size_t length);
-  /// A copy of bytes; empty when the slab has no room for all of them.
+  /// A copy of bytes; empty when the slab has no room for all of them, or the thread no pool.
   static chain copy_of(std::span<const std::byte> bytes);
   static chain copy_of(std::string_view text) { return copy_of(as_bytes(text)); }
   /// A copy of what iovecs name.
