@@ -319,6 +319,14 @@ INSTANTIATE_TEST_SUITE_P(
               {"permessage-deflate; client_max_window_bits=9"},
               "permessage-deflate; client_max_window_bits=9",
               bits(15, 10)},
+        offer{"our_bits_are_too_few",
+              {"permessage-deflate; server_max_window_bits=12; client_max_window_bits"},
+              "permessage-deflate; server_max_window_bits=9; client_max_window_bits=9",
+              bits(0, 8)},
+        offer{"our_bits_are_too_many",
+              {"permessage-deflate; client_max_window_bits"},
+              "permessage-deflate",
+              bits(16, 255)},
         offer{"row_100_client_bits_not_offered", {"permessage-deflate"}, "permessage-deflate", bits(15, 10)},
         offer{"row_99_unknown_parameter", {"permessage-deflate; foo"}, ""},
         offer{"row_99_repeated_parameter",
@@ -364,6 +372,20 @@ TEST(ws_offers_of_ours, are_checked_when_they_are_answered) {
                           "permessage-deflate; server_no_context_takeover; client_max_window_bits=8", "foo",
                           "permessage-deflate;"})
     EXPECT_NE(accept_answer(bad, options, agreed), nullptr) << bad;
+}
+
+// Bits that no window has are taken for the nearest that one has.
+TEST(ws_offers_of_ours, ask_for_a_window_that_there_is) {
+  deflate_options few = bits(3, 15), many = bits(200, 15);
+  few.enabled = many.enabled = true;
+  EXPECT_EQ(offer_of(few), "permessage-deflate; server_max_window_bits=9; client_max_window_bits");
+  EXPECT_EQ(offer_of(many), "permessage-deflate; client_max_window_bits");
+  deflate_agreement agreed;
+  EXPECT_EQ(accept_answer("permessage-deflate; server_max_window_bits=9", few, agreed), nullptr);
+  EXPECT_EQ(agreed.server_window_bits, 9);
+  EXPECT_NE(accept_answer("permessage-deflate; server_max_window_bits=10", few, agreed), nullptr);
+  EXPECT_EQ(accept_answer("permessage-deflate", many, agreed), nullptr);
+  EXPECT_EQ(agreed.server_window_bits, 15);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -92,6 +93,16 @@ TEST_F(ws_message, a_long_body_that_is_published_is_not_copied) {
   publication p{"topic", message{chain{std::move(block), 0, 60'000}, false}};
   ASSERT_EQ(p.plain().segment_count(), 2u);
   EXPECT_EQ(p.plain().tail()->data, where);
+}
+
+// What is agreed has 9 to 15 bits; any other number must not reach beyond what is kept for those.
+TEST_F(ws_message, published_to_a_window_that_is_none_it_goes_as_it_is) {
+  deflate_shelf shelf;
+  publication p{"topic", message::text(std::string(5000, 'p'))};
+  for (const unsigned bits : {0u, 1u, 8u, 16u, 100u, 255u})
+    EXPECT_EQ(p.deflated(static_cast<std::uint8_t>(bits), 6, shelf), nullptr) << bits;
+  EXPECT_NE(p.deflated(window_bits_min, 6, shelf), nullptr);
+  EXPECT_NE(p.deflated(window_bits_max, 6, shelf), nullptr);
 }
 
 }  // namespace
