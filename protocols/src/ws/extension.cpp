@@ -144,6 +144,7 @@ bool negotiate(std::span<const std::string_view> offers, const deflate_options& 
   std::vector<extension> offered;
   for (const std::string_view value : offers)
     if (!reader{value}.read(offered)) return false;
+  if (!offers.empty() && offered.empty()) return false;  // one at least (RFC 6455 §9.1)
   if (!options.enabled) return true;
   for (const extension& e : offered) {
     given g;
