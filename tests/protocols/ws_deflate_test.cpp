@@ -24,7 +24,9 @@ using events = std::vector<std::string>;
 // A peer's compressor, straight upon zlib.
 class zlib_peer {
  public:
-  explicit zlib_peer(int bits = 15) { deflateInit2(&z_, 9, Z_DEFLATED, -bits, 8, Z_DEFAULT_STRATEGY); }
+  explicit zlib_peer(int bits = 15, int memory_level = 8) {
+    deflateInit2(&z_, 9, Z_DEFLATED, -bits, memory_level, Z_DEFAULT_STRATEGY);
+  }
   ~zlib_peer() { deflateEnd(&z_); }
   zlib_peer(const zlib_peer&) = delete;
   zlib_peer& operator=(const zlib_peer&) = delete;
@@ -54,6 +56,13 @@ std::string words(std::size_t bytes) {
   return out.substr(0, bytes);
 }
 
+std::string noise(std::size_t bytes) {
+  std::mt19937 random(1);
+  std::string out(bytes, '\0');
+  for (char& c : out) c = static_cast<char>(random());
+  return out;
+}
+
 class ws_deflate : public slab_test {
  protected:
   events decode_deflated(std::string_view input, bool takeover = false,
@@ -63,7 +72,7 @@ class ws_deflate : public slab_test {
   deflate_shelf shelf_;
 };
 
-constexpr unsigned text = 0xc1, binary = 0xc2, text_begin = 0x41, last = 0x80;
+constexpr unsigned text = 0xc1, binary = 0xc2, text_begin = 0x41, binary_begin = 0x42, last = 0x80;
 
 TEST_F(ws_deflate, the_examples_of_the_rfc) {
   EXPECT_EQ(decode_deflated(frame(text, "\xf2\x48\xcd\xc9\xc9\x07\x00"s)), events{"text Hello"});
@@ -89,9 +98,7 @@ TEST_F(ws_deflate, row_101_a_final_block_is_accepted) {
 
 // Each empty final block took a copy of the whole window once, two bytes of input for 64 KiB of copying.
 TEST_F(ws_deflate, final_blocks_cost_no_more_behind_a_full_window) {
-  std::mt19937 random(1);
-  std::string noise(32'768, '\0');
-  for (char& c : noise) c = static_cast<char>(random());
+  const std::string full = noise(32'768);
   std::string blocks;
   for (int i = 0; i != 50'000; ++i) blocks += "\x03\x00"s;
   blocks += '\0';
@@ -114,7 +121,7 @@ TEST_F(ws_deflate, final_blocks_cost_no_more_behind_a_full_window) {
     return least;
   };
   const std::int64_t empty_ns = cpu_ns(blocks, "");
-  EXPECT_LT(cpu_ns(zlib_peer{}.compress(noise, Z_FULL_FLUSH) + "\0\0\xff\xff"s + blocks, noise),
+  EXPECT_LT(cpu_ns(zlib_peer{}.compress(full, Z_FULL_FLUSH) + "\0\0\xff\xff"s + blocks, full),
             2 * empty_ns + 10'000'000);
 }
 
@@ -159,12 +166,47 @@ TEST_F(ws_deflate, row_98_data_that_expands_without_end) {
   EXPECT_EQ(decode_deflated(frame(text, over), false, &small), events{"fail 1009"});
 }
 
+// A peer's zlib with little memory makes them larger by up to 4 %, and each flush by some 10 bytes.
 TEST_F(ws_deflate, incompressible_messages_of_the_largest_size_fit) {
-  std::mt19937 random(1);
-  std::string noise(1u << 20, '\0');
-  for (char& c : noise) c = static_cast<char>(random());
-  EXPECT_EQ(decode(frame(binary, zlib_peer{}.compress(noise)), {}, {.shelf = &shelf_}),
-            events{"binary " + noise});
+  decoder_limits limits;
+  limits.message_bytes_max = 200'000;
+  const std::string message = noise(limits.message_bytes_max);
+  for (const int memory_level : {1, 2, 5, 8}) {
+    for (const int bits : {9, 15}) {
+      SCOPED_TRACE("memLevel " + std::to_string(memory_level) + ", window " + std::to_string(bits));
+      const decoding how{.limits = &limits, .shelf = &shelf_};
+      EXPECT_TRUE(decode(frame(binary, zlib_peer{bits, memory_level}.compress(message)), {}, how) ==
+                  events{"binary " + message});
+      zlib_peer peer{bits, memory_level};
+      std::string input;
+      constexpr std::size_t piece = 100;
+      for (std::size_t at = 0; at < message.size(); at += piece) {
+        const bool ends = at + piece >= message.size();
+        const unsigned first = at == 0 ? binary_begin : ends ? last : 0;
+        input += frame(first, peer.compress(message.substr(at, piece)) + (ends ? ""s : "\0\0\xff\xff"s));
+      }
+      EXPECT_TRUE(decode(input, {}, how) == events{"binary " + message}) << "in fragments";
+    }
+  }
+}
+
+// What becomes of it does not bound these: they become nothing.
+TEST_F(ws_deflate, row_98_data_that_becomes_nothing_ends_all_the_same) {
+  decoder_limits limits;
+  limits.message_bytes_max = 1000;
+  limits.fragments_max = 1000;
+  const auto sent = [&](std::size_t blocks_a_fragment) {
+    std::string blocks;
+    for (std::size_t i = 0; i != blocks_a_fragment; ++i) blocks += "\0\0\0\xff\xff"s;
+    std::string input = frame(binary_begin, blocks);
+    for (int i = 0; i != 2000; ++i) input += frame(0, blocks);
+    return decode(input, {}, {.limits = &limits, .shelf = &shelf_});
+  };
+  EXPECT_EQ(sent(3), events{"fail 1008"});
+  EXPECT_EQ(sent(4), events{"fail 1009"});
+  EXPECT_EQ(sent(400), events{"fail 1009"});
+  limits.message_bytes_max = std::numeric_limits<std::uint64_t>::max();  // no limit: all but fragments
+  EXPECT_EQ(sent(400), events{"fail 1008"});
 }
 
 TEST_F(ws_deflate, a_parked_context_goes_on_where_it_was) {
@@ -277,6 +319,14 @@ INSTANTIATE_TEST_SUITE_P(
               {"permessage-deflate; client_max_window_bits=9"},
               "permessage-deflate; client_max_window_bits=9",
               bits(15, 10)},
+        offer{"our_bits_are_too_few",
+              {"permessage-deflate; server_max_window_bits=12; client_max_window_bits"},
+              "permessage-deflate; server_max_window_bits=9; client_max_window_bits=9",
+              bits(0, 8)},
+        offer{"our_bits_are_too_many",
+              {"permessage-deflate; client_max_window_bits"},
+              "permessage-deflate",
+              bits(16, 255)},
         offer{"row_100_client_bits_not_offered", {"permessage-deflate"}, "permessage-deflate", bits(15, 10)},
         offer{"row_99_unknown_parameter", {"permessage-deflate; foo"}, ""},
         offer{"row_99_repeated_parameter",
@@ -294,6 +344,10 @@ INSTANTIATE_TEST_SUITE_P(
         offer{"row_99_bits_19", {"permessage-deflate; server_max_window_bits=19"}, ""},
         offer{"row_101_server_bits_8", {"permessage-deflate; server_max_window_bits=8"}, ""},
         offer{"row_101_client_bits_8", {"permessage-deflate; client_max_window_bits=8"}, ""},
+        offer{"empty_elements_among_others", {", ,permessage-deflate,, ", ""}, none_taken_over},
+        offer{"malformed_empty", {""}, "malformed"},
+        offer{"malformed_only_empty_elements", {" , ,"}, "malformed"},
+        offer{"malformed_all_fields_empty", {"", ","}, "malformed"},
         offer{"malformed_no_parameter", {"permessage-deflate;"}, "malformed"},
         offer{"malformed_no_value", {"permessage-deflate; server_max_window_bits="}, "malformed"},
         offer{"malformed_quotes", {"permessage-deflate; server_max_window_bits=\"10"}, "malformed"},
@@ -322,6 +376,20 @@ TEST(ws_offers_of_ours, are_checked_when_they_are_answered) {
                           "permessage-deflate; server_no_context_takeover; client_max_window_bits=8", "foo",
                           "permessage-deflate;"})
     EXPECT_NE(accept_answer(bad, options, agreed), nullptr) << bad;
+}
+
+// Bits that no window has are taken for the nearest that one has.
+TEST(ws_offers_of_ours, ask_for_a_window_that_there_is) {
+  deflate_options few = bits(3, 15), many = bits(200, 15);
+  few.enabled = many.enabled = true;
+  EXPECT_EQ(offer_of(few), "permessage-deflate; server_max_window_bits=9; client_max_window_bits");
+  EXPECT_EQ(offer_of(many), "permessage-deflate; client_max_window_bits");
+  deflate_agreement agreed;
+  EXPECT_EQ(accept_answer("permessage-deflate; server_max_window_bits=9", few, agreed), nullptr);
+  EXPECT_EQ(agreed.server_window_bits, 9);
+  EXPECT_NE(accept_answer("permessage-deflate; server_max_window_bits=10", few, agreed), nullptr);
+  EXPECT_EQ(accept_answer("permessage-deflate", many, agreed), nullptr);
+  EXPECT_EQ(agreed.server_window_bits, 15);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <cstring>
 #include <optional>
 #include <string>
@@ -106,6 +107,16 @@ TEST_F(ws_message, where_there_is_no_pool_none_is_made) {
     EXPECT_FALSE(m.share());
   }).join();
   EXPECT_EQ(m.to_string(), "payload");
+}
+
+// What is agreed has 9 to 15 bits; any other number must not reach beyond what is kept for those.
+TEST_F(ws_message, published_to_a_window_that_is_none_it_goes_as_it_is) {
+  deflate_shelf shelf;
+  publication p{"topic", message::text(std::string(5000, 'p'))};
+  for (const unsigned bits : {0u, 1u, 8u, 16u, 100u, 255u})
+    EXPECT_EQ(p.deflated(static_cast<std::uint8_t>(bits), 6, shelf), nullptr) << bits;
+  EXPECT_NE(p.deflated(window_bits_min, 6, shelf), nullptr);
+  EXPECT_NE(p.deflated(window_bits_max, 6, shelf), nullptr);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -15,9 +16,13 @@ namespace {
 
 constexpr std::size_t pack_block_max = 64_KiB;
 
-// What a message of that size may have on the wire when compressing it was no use: zlib adds 5 bytes for each
-// 16 KiB.
-constexpr std::uint64_t deflated_max(std::uint64_t bytes) { return bytes + bytes / 1024 + 64; }
+// What a message of that size may have on the wire when compressing it was no use. zlib's worst case, by its
+// deflateBound, is 13 % more (literals of 9 bits, where memory is too little for stored blocks), and each
+// flush, one a fragment, adds 5 bytes and a block's header. Bounded, as data may inflate to nothing.
+constexpr std::uint64_t deflated_max(std::uint64_t bytes, std::uint32_t fragments) {
+  const std::uint64_t more = bytes / 7 + 64 + std::uint64_t{16} * fragments;
+  return bytes + std::min(more, std::numeric_limits<std::uint64_t>::max() - bytes);
+}
 
 bool feed_all(utf8_check& check, const chain& text) {
   return std::all_of(text.begin(), text.end(),
@@ -87,11 +92,12 @@ void decoder::begin_data(const frame_header& h, event& out) {
     fragments_ = empty_fragments_ = 0;
     utf8_.reset();
   }
+  ++fragments_;
   const std::uint64_t bytes_max =
-      compressed_ ? deflated_max(limits_->message_bytes_max) : limits_->message_bytes_max;
+      compressed_ ? deflated_max(limits_->message_bytes_max, fragments_) : limits_->message_bytes_max;
   if (h.length > bytes_max - message_bytes_) return fail(out, close_code::message_too_big, "message too big");
   message_bytes_ += h.length;
-  if (++fragments_ > limits_->fragments_max)
+  if (fragments_ > limits_->fragments_max)
     return fail(out, close_code::policy_violation, "too many fragments");
   if (h.length == 0 && !h.fin && ++empty_fragments_ > limits_->empty_fragments_max)
     return fail(out, close_code::policy_violation, "too many empty fragments");

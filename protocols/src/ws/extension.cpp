@@ -109,6 +109,9 @@ unsigned bits_of(const std::string& text) {
   return 0;
 }
 
+// What an option asks for, of the windows that there are.
+std::uint8_t window_of(std::uint8_t asked) { return std::clamp(asked, window_bits_min, window_bits_max); }
+
 // The parameters of one permessage-deflate, each checked by itself.
 struct given {
   bool has[names] = {};
@@ -141,6 +144,7 @@ bool negotiate(std::span<const std::string_view> offers, const deflate_options& 
   std::vector<extension> offered;
   for (const std::string_view value : offers)
     if (!reader{value}.read(offered)) return false;
+  if (!offers.empty() && offered.empty()) return false;  // one at least (RFC 6455 §9.1)
   if (!options.enabled) return true;
   for (const extension& e : offered) {
     given g;
@@ -150,7 +154,7 @@ bool negotiate(std::span<const std::string_view> offers, const deflate_options& 
     into.agreed = true;
     into.server_context_takeover = options.server_context_takeover && !g.has[server_no_takeover];
     into.client_context_takeover = options.client_context_takeover && !g.has[client_no_takeover];
-    into.server_window_bits = options.server_window_bits;
+    into.server_window_bits = window_of(options.server_window_bits);
     if (g.has[server_bits])
       into.server_window_bits =
           static_cast<std::uint8_t>(std::min<unsigned>(into.server_window_bits, g.bits[server_bits]));
@@ -159,7 +163,7 @@ bool negotiate(std::span<const std::string_view> offers, const deflate_options& 
     if (g.has[client_bits]) {
       const unsigned theirs = g.bits[client_bits] == 0 ? window_bits_max : g.bits[client_bits];
       into.client_window_bits =
-          static_cast<std::uint8_t>(std::min<unsigned>(options.client_window_bits, theirs));
+          static_cast<std::uint8_t>(std::min<unsigned>(window_of(options.client_window_bits), theirs));
       into.say_client_bits_ = into.client_window_bits != window_bits_max;
     }
     return true;
@@ -181,8 +185,8 @@ std::string offer_of(const deflate_options& options) {
   std::string out{deflate_name};
   if (!options.server_context_takeover) out += "; server_no_context_takeover";
   if (!options.client_context_takeover) out += "; client_no_context_takeover";
-  if (options.server_window_bits != window_bits_max)
-    out += "; server_max_window_bits=" + std::to_string(options.server_window_bits);
+  const std::uint8_t bits = window_of(options.server_window_bits);
+  if (bits != window_bits_max) out += "; server_max_window_bits=" + std::to_string(bits);
   return out + "; client_max_window_bits";
 }
 
@@ -197,8 +201,8 @@ const char* accept_answer(std::string_view answer, const deflate_options& option
   given g;
   if (!read_parameters(answered[0], g)) return "the server's parameters of permessage-deflate are not valid";
   // What we asked of the server it has to grant, and a window for us needs its bits (RFC 7692 §7.1).
-  const bool wide = !g.has[server_bits] ? options.server_window_bits != window_bits_max
-                                        : g.bits[server_bits] > options.server_window_bits;
+  const unsigned theirs = g.has[server_bits] ? g.bits[server_bits] : window_bits_max;
+  const bool wide = theirs > window_of(options.server_window_bits);
   if (wide || (!options.server_context_takeover && !g.has[server_no_takeover]))
     return "the server does not grant what was asked of permessage-deflate";
   if (g.has[client_bits] && g.bits[client_bits] == 0)

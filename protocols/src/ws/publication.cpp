@@ -67,6 +67,7 @@ std::optional<publication> publication::share() {
 }
 
 chain* publication::deflated(std::uint8_t window_bits, std::uint8_t level, deflate_shelf& shelf) {
+  if (window_bits < window_bits_min || window_bits > window_bits_max) return nullptr;
   const std::size_t i = window_bits - window_bits_min;
   if (!std::exchange(tried_[i], true)) {
     const std::optional<chain> payload = plain_.share(header_bytes_, payload_bytes());

@@ -26,7 +26,7 @@ class publication {
   [[nodiscard]] std::uint64_t payload_bytes() const { return plain_.bytes() - header_bytes_; }
   [[nodiscard]] chain& plain() { return plain_; }
   /// The frame compressed for peers that let us use so wide a window, without a context; made at the first
-  /// call. Null when that is no smaller, or memory ran out.
+  /// call. Null when that is no smaller, memory ran out, or no window has so many bits.
   [[nodiscard]] chain* deflated(std::uint8_t window_bits, std::uint8_t level, deflate_shelf& shelf);
 
  private:

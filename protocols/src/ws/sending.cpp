@@ -49,8 +49,10 @@ send_result service::send_frame(connection& c, chain&& frame) {
 send_result service::send(connection& c, message&& m) {
   chain frame;
   if (compresses(c, m.size())) frame = compressed_frame(c, m);
-  if (frame.empty() && self_ == role::client)
+  if (frame.empty() && self_ == role::client) {
     frame = framed(m.is_text() ? opcode::text : opcode::binary, m.take_payload());
+    if (frame.empty()) return send_result::over_limit;
+  }
   // A message that has to wait may not be worth the block it came in.
   const bool waits = c.unsent() != 0;
   if (frame.empty()) frame = std::move(m).into_frame(waits ? copy_bytes_max : 0);

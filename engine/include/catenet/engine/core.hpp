@@ -126,8 +126,8 @@ class core {
   std::unique_ptr<core_state> state_;
 };
 
-/// co_await sleep(ms): resumes the coroutine on its core after a delay. Ending the coroutine meanwhile is
-/// fine.
+/// co_await catenet::sleep(ms): resumes the coroutine on its core after a delay; ending it meanwhile is fine.
+/// With `using namespace catenet` the plain name is ambiguous with unistd's ::sleep.
 class sleep final : timer {
  public:
   explicit sleep(std::uint32_t delay_ms) : delay_ms_(delay_ms) {}

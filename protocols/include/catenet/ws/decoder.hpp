@@ -23,7 +23,7 @@ namespace catenet::ws {
 /// What a decoder accepts. Read at every frame, so it must outlive the decoder; shared by many.
 struct decoder_limits {
   /// Payload bytes of a message; beyond it 1009, told by the header, before anything is allocated. Of a
-  /// compressed one, bytes after inflating; on the wire it may have a little more.
+  /// compressed one, bytes after inflating; on the wire it may have a seventh more, and 16 bytes a frame.
   std::uint64_t message_bytes_max = std::uint64_t{1} << 20;
   /// Frames of a message; beyond it 1008.
   std::uint32_t fragments_max = 1u << 20;

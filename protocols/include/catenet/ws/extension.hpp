@@ -16,12 +16,14 @@ inline constexpr std::uint8_t window_bits_max = 15;
 /// messages.
 struct deflate_options {
   bool enabled = false;
-  bool server_context_takeover = false;               ///< for what we send
-  bool client_context_takeover = false;               ///< for what we receive
-  std::uint8_t server_window_bits = window_bits_max;  ///< 9..15: at most so many for what we send
-  std::uint8_t client_window_bits = window_bits_max;  ///< asked of clients that let themselves be asked
-  std::uint8_t level = 6;                             ///< zlib's, 1 fast .. 9 small
-  std::uint32_t bytes_min = 256;                      ///< a message below is sent as it is
+  bool server_context_takeover = false;  ///< for what we send
+  bool client_context_takeover = false;  ///< for what we receive
+  /// 9..15, below is taken for 9, above for 15: at most so many for what the server sends.
+  std::uint8_t server_window_bits = window_bits_max;
+  /// The same for what a client sends: asked of clients that let themselves be asked.
+  std::uint8_t client_window_bits = window_bits_max;
+  std::uint8_t level = 6;         ///< zlib's, 1 fast .. 9 small
+  std::uint32_t bytes_min = 256;  ///< a message below is sent as it is
   /// For contexts taken over, on each core. Beyond it messages are compressed without one, and new
   /// connections are agreed without client_context_takeover.
   std::uint64_t memory_max = std::uint64_t{64} << 20;
