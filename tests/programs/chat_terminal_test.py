@@ -141,7 +141,7 @@ class Terminal(unittest.TestCase):
                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             self.assertEqual(process.stdout.readline(), b"hi\n")
             process.terminate()
-            process.communicate(timeout=PATIENCE_S)
+            process.wait(timeout=PATIENCE_S)  # its input stays open: the end of that would close, too
         self.assertEqual(server.result, (0x88, struct.pack("!H", 1001)))
 
     def test_lines_that_are_not_utf8_are_left_out(self):

@@ -50,6 +50,22 @@ TEST(ws_full_slab, a_clients_text_that_cannot_be_copied_is_refused) {
   EXPECT_EQ(client.next(), "short") << "an empty message went out before it";
 }
 
+// Others see its bytes, so they would be masked in a copy.
+TEST(ws_full_slab, a_clients_message_that_cannot_be_masked_is_refused) {
+  web_host web{echo_options()};
+  client_host client{web.port};
+  ASSERT_EQ(client.first(), "open");
+  client.on_core([&] {
+    message m = message::text(long_text());
+    const std::optional<message> twin = m.share();
+    EXPECT_TRUE(twin);
+    const full_slab full;
+    EXPECT_EQ(client.it().connected()->send(std::move(m)), send_result::over_limit);
+  });
+  client.send("short");
+  EXPECT_EQ(client.next(), "short") << "a frame without a mask went out before it";
+}
+
 TEST(ws_full_slab, a_text_to_be_compressed_that_cannot_be_copied_is_refused) {
   options o;
   o.deflate.enabled = true;
