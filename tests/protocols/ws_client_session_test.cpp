@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -287,6 +288,20 @@ TEST(ws_client_session, nobody_listens) {
 }
 
 // Ended by the server, refused by it, and at last taken in: each time it comes again by itself.
+TEST(ws_client_session, what_failed_throws_ends_nothing_else) {
+  set_log_sink(nullptr);
+  client_options o;
+  {
+    const test::raw_listener gone;
+    o.url = "ws://" + gone.at().text() + "/";
+  }
+  o.reconnect_first_ms = 1;
+  o.failed = [](std::string_view) { throw std::runtime_error("on purpose"); };
+  client_host c(0, std::move(o));
+  EXPECT_TRUE(c.first().starts_with("failed: ")) << c.first();
+  EXPECT_TRUE(c.next().starts_with("failed: ")) << "it does not come again";
+}
+
 TEST(ws_client_session, connects_again_until_it_is_stopped) {
   client_options o;
   o.reconnect_first_ms = 10;

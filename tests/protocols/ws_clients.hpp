@@ -98,7 +98,10 @@ class client_host {
     o.connection.close = [this](connection&, close_code code, std::string_view reason) {
       note("close " + std::to_string(static_cast<unsigned>(code)) + " " + std::string(reason));
     };
-    o.failed = [this](std::string_view why) { note("failed: " + std::string(why)); };
+    o.failed = [this, failed = std::move(o.failed)](std::string_view why) {
+      note("failed: " + std::string(why));
+      if (failed) failed(why);
+    };
     engine_.start();
     on_core([&] {
       client_ = std::make_unique<client>(engine_.net.at(0), std::move(o));

@@ -202,11 +202,12 @@ std::optional<chain> packet::to_chain() && {
     return made;
   }
   detail::anchor* a = in_anchor();
-  const std::uint64_t offset = contiguous() ? place_in_anchor(length_).value() : offset_;
-  if (a->refs == 1 && offset == 0 && length_ == a->bytes.bytes())
+  const std::optional<std::uint64_t> offset = contiguous() ? place_in_anchor(length_) : offset_;
+  if (!offset) return std::nullopt;
+  if (a->refs == 1 && *offset == 0 && length_ == a->bytes.bytes())
     made.emplace(std::move(a->bytes));
   else
-    made = a->bytes.share(offset, length_);
+    made = a->bytes.share(*offset, length_);
   if (made) *this = packet{};
   return made;
 }

@@ -32,8 +32,8 @@ sessions::sessions(core& at, const service& of, const listener& through, session
 sessions::~sessions() {
   while (waiting_ != nullptr) {  // their connections have ended; nobody will resume them any more
     exchange* x = waiting_;
-    unlink(
-        *x);  // NOLINT(clang-analyzer-cplusplus.NewDelete): nobody is before the first, so waiting_ moves on
+    // Nobody is before the first, so waiting_ moves on: NOLINTNEXTLINE(clang-analyzer-cplusplus.NewDelete)
+    unlink(*x);
     x->running.reset();
     delete x;
   }

@@ -211,7 +211,7 @@ std::string client::session::request() {
   }
   if (!protocols.empty()) out += "Sec-WebSocket-Protocol: " + protocols + "\r\n";
   if (options().deflate.enabled) out += "Sec-WebSocket-Extensions: " + offer_of(options().deflate) + "\r\n";
-  for (const auto& [name, value] : client_.fields) out += name + ": " + value + "\r\n";
+  for (const auto& [name, value] : client_.fields) out.append(name).append(": ").append(value).append("\r\n");
   return out + "\r\n";
 }
 
